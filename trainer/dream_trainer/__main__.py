@@ -1,0 +1,34 @@
+"""Entry point: `python -m dream_trainer train|eval|generate|grade|doctor …`.
+
+Each command is imported only when it is called, so that `grade` starts without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    "train": ("dream_trainer.train", "fine-tune a model by a spec: --spec FILE --run-dir DIR"),
+    "eval": ("dream_trainer.evaluate", "generate answers to a data set in shards: --spec FILE --run-dir DIR"),
+    "generate": ("dream_trainer.generate", "answer one prompt"),
+    "grade": ("dream_trainer.grading", "grade JSON lines {reference, prediction} from standard input"),
+    "doctor": ("dream_trainer.doctor", "tell versions and devices, and check their arithmetic"),
+}
+
+
+def main(argv: list[str]) -> int:
+    if argv and argv[0] in COMMANDS:
+        return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    usage = "usage: python -m dream_trainer COMMAND …\n\ncommands:\n" + "".join(
+        f"  {name:10}{told}\n" for name, (_, told) in COMMANDS.items()
+    )
+    if argv and argv[0] in ("-h", "--help"):
+        print(usage, end="")
+        return 0
+    print(usage, end="", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

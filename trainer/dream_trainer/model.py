@@ -1,0 +1,178 @@
+"""The Dream transformer: Qwen2.5's blocks with full (bidirectional) attention, under Hugging Face's parameter names.
+
+Shapes: B rows, S places, D hidden, H query heads, G key/value heads, K head dim, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .config import DreamConfig
+
+
+class RMSNorm(nn.Module):
+    """Normalises in float32, casts back, *then* multiplies by the weight: the order matters in bf16."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        x32 = x.float()
+        return self.weight * (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+
+def rotary_angles(position_ids_BS: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [B, 1, S, K] of the rotary embedding; angles in float32 whatever the autocast, then cast."""
+    with torch.autocast(position_ids_BS.device.type, enabled=False):
+        exponents = torch.arange(0, head_dim, 2, device=position_ids_BS.device).float() / head_dim
+        angles = position_ids_BS.float()[:, None, :, None] * (1.0 / theta**exponents)
+        angles = torch.cat((angles, angles), dim=-1)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns the first half of the head dimension against the second."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class Attention(nn.Module):
+    def __init__(self, config: DreamConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        )
+        self.q_proj = nn.Linear(config.hidden_size, self.heads * self.head_dim, bias=True)
+        self.k_proj = nn.Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
+        self.v_proj = nn.Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
+        self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
+
+    def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, visible_B11S: Tensor | None) -> Tensor:
+        rows, places, _ = x_BSD.shape
+        q_BHSK = self.q_proj(x_BSD).view(rows, places, self.heads, self.head_dim).transpose(1, 2)
+        k_BGSK = self.k_proj(x_BSD).view(rows, places, self.kv_heads, self.head_dim).transpose(1, 2)
+        v_BGSK = self.v_proj(x_BSD).view(rows, places, self.kv_heads, self.head_dim).transpose(1, 2)
+        q_BHSK, k_BGSK = rotate(q_BHSK, cos, sin), rotate(k_BGSK, cos, sin)
+        # Keys are repeated for their group of queries, because not every kernel that is deterministic and takes a
+        # mask knows grouped queries.
+        group = self.heads // self.kv_heads
+        if group > 1:
+            k_BGSK, v_BGSK = k_BGSK.repeat_interleave(group, dim=1), v_BGSK.repeat_interleave(group, dim=1)
+        out_BHSK = F.scaled_dot_product_attention(q_BHSK, k_BGSK, v_BGSK, attn_mask=visible_B11S)
+        return self.o_proj(out_BHSK.transpose(1, 2).reshape(rows, places, -1))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, config: DreamConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    def __init__(self, config: DreamConfig) -> None:
+        super().__init__()
+        self.self_attn = Attention(config)
+        self.mlp = FeedForward(config)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+    def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, visible_B11S: Tensor | None) -> Tensor:
+        x_BSD = x_BSD + self.self_attn(self.input_layernorm(x_BSD), cos, sin, visible_B11S)
+        return x_BSD + self.mlp(self.post_attention_layernorm(x_BSD))
+
+
+class Backbone(nn.Module):
+    def __init__(self, config: DreamConfig) -> None:
+        super().__init__()
+        # The padding index keeps the pad row (which is the end-of-text row too) without gradient, as in the public
+        # model code; weight decay still acts on it.
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class DreamModel(nn.Module):
+    """`forward` gives raw logits: the one at place i − 1 predicts token i, see `shift`."""
+
+    def __init__(self, config: DreamConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = Backbone(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.tie_weights()
+        self.activation_checkpointing = False
+
+    def tie_weights(self) -> None:
+        if self.config.tie_word_embeddings:
+            self.lm_head.weight = self.model.embed_tokens.weight
+
+    def hidden(
+        self, input_ids_BS: Tensor, attention_mask_BS: Tensor | None = None, position_ids_BS: Tensor | None = None
+    ) -> Tensor:
+        """Hidden states [B, S, D] after the final norm.
+
+        `attention_mask_BS` is true where a place is visible; None means all are (and is faster). Position ids are
+        0, 1, 2, … where none are given. What stands at invisible places means nothing: they see the visible ones,
+        so that no kernel meets a row of attention without any key.
+        """
+        places = input_ids_BS.shape[1]
+        if position_ids_BS is None:
+            position_ids_BS = torch.arange(places, device=input_ids_BS.device)[None]
+        visible_B11S = None if attention_mask_BS is None else attention_mask_BS.bool()[:, None, None, :]
+        x_BSD = self.model.embed_tokens(input_ids_BS)
+        cos, sin = rotary_angles(position_ids_BS, self.config.head_dim, self.config.rope_theta, x_BSD.dtype)
+        for block in self.model.layers:
+            if self.activation_checkpointing and torch.is_grad_enabled():
+                x_BSD = checkpoint(block, x_BSD, cos, sin, visible_B11S, use_reentrant=False, preserve_rng_state=False)  # type: ignore[assignment]
+            else:
+                x_BSD = block(x_BSD, cos, sin, visible_B11S)
+        return self.model.norm(x_BSD)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits of hidden states of any leading shape."""
+        return self.lm_head(hidden)
+
+    def forward(
+        self, input_ids_BS: Tensor, attention_mask_BS: Tensor | None = None, position_ids_BS: Tensor | None = None
+    ) -> Tensor:
+        return self.head(self.hidden(input_ids_BS, attention_mask_BS, position_ids_BS))
+
+
+def shift(x_BSX: Tensor) -> Tensor:
+    """Moves logits or hidden states one place to the right, so that place i holds what predicts token i.
+
+    Place 0 keeps its own: tokens 0 and 1 are both read from place 0, as in the public code.
+    """
+    return torch.cat((x_BSX[:, :1], x_BSX[:, :-1]), dim=1)
+
+
+def visible_positions(attention_mask_BS: Tensor) -> Tensor:
+    """Position ids as in training: the running count of visible places − 1, at least 0."""
+    return (attention_mask_BS.long().cumsum(dim=1) - 1).clamp_min(0)
+
+
+@torch.no_grad()
+def initialise(model: DreamModel, generator: torch.Generator) -> None:
+    """Fresh weights: N(0, initializer_range²), zero biases and pad row, norms 1."""
+    for name, parameter in sorted(model.named_parameters()):
+        if name.endswith("norm.weight"):
+            parameter.fill_(1.0)
+        elif name.endswith(".bias"):
+            parameter.zero_()
+        else:
+            parameter.normal_(0.0, model.config.initializer_range, generator=generator)
+    model.model.embed_tokens.weight[model.config.pad_token_id].zero_()

@@ -1,0 +1,164 @@
+"""Reads and writes the weights of Hugging Face folders (safetensors only), and takes the weights' hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .config import DreamConfig
+from .failures import invalid
+from .model import DreamModel
+
+SHARD_BYTES = 4_000_000_000
+
+_COPIED = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+"""What an exported model takes over from its base: never Python code, never a pickle."""
+
+
+def load_model(folder: Path, dtype: torch.dtype, device: torch.device | str) -> DreamModel:
+    """The model of a Hugging Face folder, its weights cast to `dtype`. Raises InvalidSpec for a broken folder."""
+    config = DreamConfig.load(folder)
+    with torch.device("meta"):
+        model = DreamModel(config)
+    load_weights(model, weight_files(folder), dtype, device)
+    return model
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """`model.safetensors`, or every shard that `model.safetensors.index.json` names."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [name for name in shards if not (folder / name).is_file()]
+        if missing:
+            raise invalid(
+                f"model folder {folder}",
+                f"no {', '.join(missing)}",
+                f"all {len(shards)} shards that {index.name} names",
+                "download the model again",
+            )
+        return [folder / name for name in shards]
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    raise invalid(
+        f"model folder {folder}",
+        "no weights",
+        "model.safetensors, or model.safetensors.index.json with its shards",
+        "download the model again; pickled weights (*.bin, *.pt) are never read",
+    )
+
+
+def load_weights(model: DreamModel, files: Iterable[Path], dtype: torch.dtype, device: torch.device | str) -> None:
+    """Fills a model (also one on the meta device) with tensors by Hugging Face name."""
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    state: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 (not a dict)
+                    if name not in expected:
+                        if name.endswith("rotary_emb.inv_freq") or (
+                            name == "lm_head.weight" and model.config.tie_word_embeddings
+                        ):
+                            continue
+                        raise invalid(f"{path}, tensor {name}", "a tensor", "none of that name", "use a Dream model")
+                    tensor = tensors.get_tensor(name)
+                    if tuple(tensor.shape) != expected[name]:
+                        raise invalid(
+                            f"{path}, tensor {name}",
+                            f"shape {list(tensor.shape)}",
+                            f"{list(expected[name])} by config.json",
+                            "use weights and config.json of one model",
+                        )
+                    state[name] = tensor.to(device=device, dtype=dtype)
+        except SafetensorError as error:
+            raise invalid(str(path), f"a damaged file ({error})", "safetensors", "download the model again") from error
+    missing = sorted(expected.keys() - state.keys())
+    if missing:
+        raise invalid(
+            "model weights",
+            f"no tensor {missing[0]}" + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""),
+            f"{len(expected)} tensors by config.json",
+            "download the model again",
+        )
+    if model.config.tie_word_embeddings:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    model.load_state_dict(state, assign=True)
+    model.tie_weights()
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """bfloat16 where the weights are stored so, else float32: what an export of a model tuned from them is cast to."""
+    with safe_open(weight_files(folder)[0], framework="pt") as tensors:
+        name = next(iter(tensors.keys()))
+        return torch.bfloat16 if tensors.get_slice(name).get_dtype() == "BF16" else torch.float32
+
+
+def save_model(
+    tensors: Mapping[str, Tensor], base: Path, folder: Path, dtype: torch.dtype, shard_bytes: int = SHARD_BYTES
+) -> str:
+    """Writes a Hugging Face folder with the base's config and tokenizer; returns the weights' hash.
+
+    The same tensors give the same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    exported = {name: tensors[name].detach().to(device="cpu", dtype=dtype).contiguous() for name in sorted(tensors)}
+    shards = split_shards(exported, shard_bytes)
+    if len(shards) == 1:
+        save_file(exported, folder / "model.safetensors", metadata={"format": "pt"})
+    else:
+        weight_map: dict[str, str] = {}
+        for number, names in enumerate(shards, start=1):
+            file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+            save_file({name: exported[name] for name in names}, folder / file, metadata={"format": "pt"})
+            weight_map.update(dict.fromkeys(names, file))
+        total = sum(tensor.nbytes for tensor in exported.values())
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    for name in _COPIED:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+    return weights_sha256(exported)
+
+
+def split_shards(tensors: Mapping[str, Tensor], shard_bytes: int) -> list[list[str]]:
+    """Names of tensors in their order, in runs of at most `shard_bytes` (a larger tensor stands alone)."""
+    shards: list[list[str]] = [[]]
+    size = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and size + tensor.nbytes > shard_bytes:
+            shards.append([])
+            size = 0
+        shards[-1].append(name)
+        size += tensor.nbytes
+    return shards
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over tensors in order of name. Each adds a line of JSON, [name, dtype, shape], then its bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        digest.update(json.dumps([name, dtype, list(tensor.shape)], separators=(",", ":")).encode() + b"\n")
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))  # type: ignore[arg-type]
+    return digest.hexdigest()
