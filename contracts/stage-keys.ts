@@ -1,0 +1,69 @@
+/** The key of each stage: SHA-256 of canonical JSON over its version, input digests and the parameters that matter. */
+import { createHash } from 'node:crypto';
+import { canonicalJson, type JsonValue } from './canonical-json.ts';
+import type { RunSpec } from './run-spec.ts';
+import type { ArtifactRef, ArtifactStage, PinnedSource } from './stages.ts';
+
+/** Raise a stage's version when its code would make other bytes from the same inputs. */
+export const stageVersions: Record<ArtifactStage, number> = {
+  dataset: 1,
+  model: 1,
+  convert: 1,
+  filter: 1,
+  train: 1,
+  eval: 1,
+  report: 1,
+};
+
+export function sha256(text: string | Uint8Array): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function stageKey(stage: ArtifactStage, inputs: Record<string, string>, parameters: JsonValue): string {
+  return sha256(canonicalJson({ stage, version: stageVersions[stage], inputs, parameters }));
+}
+
+export const datasetKey = (pinned: PinnedSource, split: string): string =>
+  stageKey('dataset', {}, { ...pinned, split });
+
+export const modelKey = (pinned: PinnedSource): string => stageKey('model', {}, { ...pinned });
+
+export function convertKey(spec: RunSpec, dataset: ArtifactRef): string {
+  const { mapping, validationFraction, splitSeed } = spec.dataset;
+  return stageKey('convert', { dataset: dataset.digest }, { mapping, validationFraction, splitSeed });
+}
+
+export const filterKey = (spec: RunSpec, converted: ArtifactRef, model: ArtifactRef): string =>
+  stageKey('filter', { converted: converted.digest, model: model.digest }, { ...spec.filter });
+
+/** What decides the weights beyond rounding; not micro-batch, rank count, checkpoint cadence or queue. */
+export function trainKey(spec: RunSpec, filtered: ArtifactRef, model: ArtifactRef): string {
+  const { backend, epochs, maxSteps, globalBatchSize, recipe, seed, threads, objective, optimizer } = spec.train;
+  // The public trainer's normalisation depends on the micro-batch, so there it is part of what is learned.
+  const microBatchSize = objective.normalisation === 'micro-batch-means' ? spec.train.microBatchSize : null;
+  return stageKey(
+    'train',
+    { filtered: filtered.digest, model: model.digest },
+    {
+      backend,
+      epochs,
+      maxSteps,
+      globalBatchSize,
+      recipe,
+      seed,
+      threads,
+      objective,
+      optimizer,
+      microBatchSize,
+      maxTokens: spec.filter.maxTokens,
+    },
+  );
+}
+
+export function evalKey(spec: RunSpec, filtered: ArtifactRef, model: ArtifactRef): string {
+  return stageKey(
+    'eval',
+    { filtered: filtered.digest, model: model.digest },
+    { ...spec.eval, maxTokens: spec.filter.maxTokens },
+  );
+}

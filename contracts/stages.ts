@@ -1,0 +1,150 @@
+/** What each stage leaves behind: artifacts by reference, and the small numbers that cross Temporal. */
+
+/** Folders under `artifacts/` in the store. Base and tuned model are evaluated by the same stage. */
+export type ArtifactStage = 'dataset' | 'model' | 'convert' | 'filter' | 'train' | 'eval' | 'report';
+
+/** Stages as a person sees them in status, report and UI, in their order. */
+export const stageNames = [
+  'resolve',
+  'download dataset',
+  'download model',
+  'convert',
+  'filter',
+  'train',
+  'eval base',
+  'eval tuned',
+  'promote',
+  'report',
+] as const;
+export type StageName = (typeof stageNames)[number];
+
+export interface ArtifactRef {
+  stage: ArtifactStage;
+  /** SHA-256 over the stage, its version, input digests and parameters: names the folder. */
+  key: string;
+  /** SHA-256 over the files' paths, sizes and hashes: what later stages are keyed by. */
+  digest: string;
+}
+
+/** `artifacts/<stage>/<key>/manifest.json`, written last: its presence is the commit. */
+export interface ArtifactManifest<Summary = unknown> {
+  version: 1;
+  stage: ArtifactStage;
+  key: string;
+  digest: string;
+  files: ManifestFile[];
+  /** Small numbers about the artifact, served again on a hit. */
+  summary: Summary;
+  /** ISO 8601, UTC. */
+  committedAt: string;
+}
+
+export interface ManifestFile {
+  /** Relative, with forward slashes. */
+  path: string;
+  size: number;
+  sha256: string;
+}
+
+export interface StageResult<Summary> {
+  artifact: ArtifactRef;
+  cached: boolean;
+  /** Wall time of the stage's own work in this run: 0 on a hit. */
+  seconds: number;
+  summary: Summary;
+}
+
+/** A source pinned for good: a Hub commit, or the digest of a folder's content. */
+export interface PinnedSource {
+  source: string;
+  revision: string;
+}
+
+export interface DownloadSummary {
+  source: string;
+  revision: string;
+  files: number;
+  bytes: number;
+}
+
+export interface ConvertSummary {
+  rows: number;
+  train: number;
+  validation: number;
+  columns: string[];
+  mapping: { question: string; response: string; trace: string | null; reference: string };
+}
+
+export interface FilterSplitSummary {
+  kept: number;
+  /** Rows removed, by reason. */
+  rejected: Partial<Record<RejectReason, number>>;
+}
+export type RejectReason = 'over-long' | 'empty' | 'unlabelled';
+
+export interface FilterSummary {
+  train: FilterSplitSummary;
+  validation: FilterSplitSummary;
+  maxTokens: number;
+  /** Lengths in tokens over all rows before filtering. */
+  lengths: Describe;
+  over: { threshold: number; rows: number }[];
+}
+
+/** As pandas' `describe()`: sample standard deviation, linear quartiles. */
+export interface Describe {
+  count: number;
+  mean: number;
+  std: number;
+  min: number;
+  p25: number;
+  p50: number;
+  p75: number;
+  max: number;
+}
+
+export interface TrainSummary {
+  steps: number;
+  stepsPerEpoch: number;
+  rows: number;
+  parameters: number;
+  finalLoss: number;
+  firstValidationLoss: number | null;
+  validationLoss: number | null;
+  weightsSha256: string;
+  device: string;
+  ranks: number;
+  recipe: string;
+  torch: string;
+  /** Sum over steps that count, replayed ones excluded. */
+  stepSeconds: number;
+  tokens: number;
+  peakMemoryBytes: number;
+  leftOutSteps: number[];
+  microBatchSize: number;
+}
+
+export interface EvalSummary {
+  samples: number;
+  correct: number;
+  incorrect: number;
+  ungradable: number;
+  /** correct ÷ (correct + incorrect); null when nothing could be graded. */
+  accuracy: number | null;
+  newTokens: number;
+  generationSeconds: number;
+}
+
+export interface PromoteSummary {
+  promoted: boolean;
+  reason: string;
+  champion: string | null;
+}
+
+export interface ReportSummary {
+  /** Store keys. */
+  markdown: string;
+  html: string;
+  json: string;
+  headline: string;
+}
