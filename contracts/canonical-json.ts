@@ -17,10 +17,13 @@ export function canonicalJson(value: JsonValue): string {
     if (!Number.isFinite(value)) throw new TypeError(`${value} has no JSON form; expected a finite number`);
     return JSON.stringify(value);
   }
-  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item)).join(',')}]`;
+  if (isArray(value)) return `[${value.map((item) => canonicalJson(item)).join(',')}]`;
   if (typeof value !== 'object') throw new TypeError(`a ${typeof value} has no JSON form`);
   const members = Object.entries(value as Record<string, JsonValue | undefined>)
     .filter((member): member is [string, JsonValue] => member[1] !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   return `{${members.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(',')}}`;
 }
+
+// Array.isArray alone narrows a readonly array to any[].
+const isArray = (value: JsonValue): value is readonly JsonValue[] => Array.isArray(value);

@@ -1,7 +1,7 @@
 /** Parses a run spec and says what is wrong with one in words that tell a person what to write instead. */
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
-import { runSpecSchema, type RunSpec } from './run-spec.ts';
+import { type RunSpec, runSpecSchema } from './run-spec.ts';
 
 export type SpecResult = { ok: true; spec: RunSpec } | { ok: false; problems: string[] };
 
@@ -81,7 +81,7 @@ function describe(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object') return 'an object';
-  return JSON.stringify(value) ?? String(value);
+  return JSON.stringify(value) ?? typeof value;
 }
 
 /** Fields of the object at `path`, looking through defaults and nullables. */

@@ -1,0 +1,65 @@
+/** Runs the programs that set-up needs, keeps the end of what they say, and takes them along when set-up is stopped. */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { SetupError } from './say.mjs';
+
+const KEPT_CHARACTERS = 6000;
+
+/** @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set();
+
+/**
+ * @typedef {{ code: number | null, output: string }} Outcome  `code` is null when it could not start or was killed.
+ * @param {string} program
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv }} [options]
+ * @returns {Promise<Outcome>}
+ */
+export function tryCommand(program, args, options = {}) {
+  return new Promise((resolve) => {
+    let output = '';
+    const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    running.add(child);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        output = (output + text).slice(-KEPT_CHARACTERS);
+      });
+    }
+    const end = (/** @type {Outcome} */ outcome) => {
+      running.delete(child);
+      resolve(outcome);
+    };
+    child.on('error', (error) => end({ code: null, output: error.message }));
+    child.on('close', (code) => end({ code, output }));
+  });
+}
+
+/**
+ * As tryCommand, and throws SetupError when it fails: `advice` is what to do about it.
+ *
+ * @param {string} program
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, advice: string }} options
+ */
+export async function command(program, args, { advice, ...options }) {
+  const { code, output } = await tryCommand(program, args, options);
+  if (code === 0) return output;
+  const how = code === null ? 'did not run to its end' : `ended with exit code ${code}`;
+  throw new SetupError(
+    `\`${program} ${args.join(' ')}\` ${how}; expected exit code 0; ${advice}. Its last words:\n${output.trim()}`,
+  );
+}
+
+/** While set-up runs, a signal ends its programs too. Returns the way to take this back before handing over. */
+export function stopOnSignals() {
+  const stop = (/** @type {NodeJS.Signals} */ signal) => {
+    for (const child of running) child.kill(signal);
+    process.exit(128 + constants.signals[signal]);
+  };
+  /** @type {NodeJS.Signals[]} */
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  for (const signal of signals) process.on(signal, stop);
+  return () => {
+    for (const signal of signals) process.off(signal, stop);
+  };
+}
