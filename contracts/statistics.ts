@@ -131,7 +131,8 @@ export function spearman(x: readonly number[], y: readonly number[]): number | n
   return xx === 0 || yy === 0 ? null : xy / Math.sqrt(xx * yy);
 }
 
-function ranks(values: readonly number[]): number[] {
+/** Ranks from 1; equal values share their mean rank. */
+export function ranks(values: readonly number[]): number[] {
   const order = values.map((_, index) => index).sort((i, j) => (values[i] as number) - (values[j] as number));
   const result = new Array<number>(values.length);
   for (let start = 0; start < order.length; ) {

@@ -1,0 +1,40 @@
+/** Puts the answers of base and tuned model to the same questions side by side. */
+import { type PairedDifference, pairedDifference } from '../../contracts/statistics.ts';
+import type { GradedPrediction } from './results.ts';
+
+export interface AnswerPair {
+  base: GradedPrediction;
+  tuned: GradedPrediction;
+}
+
+/** Questions that both models answered, in order of row number; a question is the same by row number and id. */
+export function pairAnswers(base: readonly GradedPrediction[], tuned: readonly GradedPrediction[]): AnswerPair[] {
+  const byRow = new Map(base.map((row) => [`${row.index}:${row.id}`, row]));
+  return tuned
+    .flatMap((row) => {
+      const other = byRow.get(`${row.index}:${row.id}`);
+      return other ? [{ base: other, tuned: row }] : [];
+    })
+    .sort((a, b) => a.tuned.index - b.tuned.index);
+}
+
+export type PairOutcome = 'both-correct' | 'only-base' | 'only-tuned' | 'neither' | 'ungradable';
+
+export function outcome({ base, tuned }: AnswerPair): PairOutcome {
+  if (base.grade.verdict === 'ungradable' || tuned.grade.verdict === 'ungradable') return 'ungradable';
+  const [baseRight, tunedRight] = [base.grade.verdict === 'correct', tuned.grade.verdict === 'correct'];
+  if (baseRight && tunedRight) return 'both-correct';
+  if (baseRight) return 'only-base';
+  return tunedRight ? 'only-tuned' : 'neither';
+}
+
+/** Over the questions that could be graded for both models; null when there are none. */
+export function comparePairs(pairs: readonly AnswerPair[]): PairedDifference | null {
+  const count = (wanted: PairOutcome): number => pairs.filter((pair) => outcome(pair) === wanted).length;
+  return pairedDifference({
+    bothCorrect: count('both-correct'),
+    onlyBaseCorrect: count('only-base'),
+    onlyTunedCorrect: count('only-tuned'),
+    neitherCorrect: count('neither'),
+  });
+}
