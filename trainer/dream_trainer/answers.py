@@ -33,8 +33,10 @@ _MATHS = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.D
 _SENTENCE_END = re.compile(r"(?<!\b[A-Z])[.!?](?=\s|$)|[。！？]|(?<=\b[A-J])\.(?=\s|$)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FUNCTIONS = frozenset(
-    ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log")
-    + ("exp", "sqrt", "pi", "mod", "gcd", "lcm", "min", "max")
+    [
+        *("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh"),
+        *("ln", "log", "exp", "sqrt", "pi", "mod", "gcd", "lcm", "min", "max"),
+    ]
 )
 _PROOF = re.compile(
     r"\\blacksquare|\\qed\b|∎|\bQ\.?E\.?D\b|"

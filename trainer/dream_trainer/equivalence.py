@@ -195,11 +195,11 @@ def _same_mathematics(reference: str, answer: str) -> tuple[bool, str]:
     # Math-verify's own limits are signals within the process; the process itself is limited here.
     kinds = (LatexExtractionConfig(), ExprExtractionConfig())
     gold, target = (
-        parse(f"${text}$", kinds, fallback_mode="no_fallback", parsing_timeout=None) for text in (reference, answer)
+        parse(f"${text}$", kinds, fallback_mode="no_fallback", parsing_timeout=0) for text in (reference, answer)
     )
     if not gold or not target:
         return False, "text, as one is no formula"
-    if verify(gold, target, timeout_seconds=None):
+    if verify(gold, target, timeout_seconds=0):
         return True, "mathematics"
     expected, found = _evaluated(gold), _number(answer)
     is_decimal = found is not None and "." in answer
