@@ -1,0 +1,43 @@
+/** The one place where the domain's failures become Temporal's: same type, same message, details beside it. */
+import { ApplicationFailure, ApplicationFailureCategory, TemporalFailure } from '@temporalio/common';
+import { ReverieFailure } from '../contracts/failures.ts';
+import { asDiskFull } from './store/disk-full.ts';
+
+/**
+ * Only Preempted is left to Temporal's own retries, which cost no history; every other type goes to the workflow,
+ * whose verdicts count budgets per cause. Cancellations pass through, and so do errors that nobody has named: those
+ * follow the activity's retry policy.
+ */
+export function asActivityFailure(error: unknown): Error {
+  if (error instanceof TemporalFailure || (error instanceof Error && error.name === 'AbortError')) return error;
+  const failure = error instanceof ReverieFailure ? error : asDiskFull(error, pathOf(error));
+  if (failure === null) return error instanceof Error ? error : new Error(String(error));
+  const preempted = failure.type === 'Preempted';
+  return ApplicationFailure.create({
+    type: failure.type,
+    message: failure.message,
+    nonRetryable: !preempted,
+    details: [failure.details],
+    // Expected on preemptible hosts: no error in the worker's log or metrics.
+    ...(preempted && { category: ApplicationFailureCategory.BENIGN }),
+    ...(failure.cause instanceof Error && { cause: failure.cause }),
+  });
+}
+
+/** Wraps the functions that a `create…Activities` returns, so that each fails in Temporal's terms. */
+export function asActivities<T extends Record<string, (input: never) => Promise<unknown>>>(functions: T): T {
+  const wrap =
+    (run: (input: never) => Promise<unknown>) =>
+    async (input: never): Promise<unknown> => {
+      try {
+        return await run(input);
+      } catch (error) {
+        throw asActivityFailure(error);
+      }
+    };
+  return Object.fromEntries(Object.entries(functions).map(([name, run]) => [name, wrap(run)])) as T;
+}
+
+function pathOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException | null)?.path ?? 'a file';
+}

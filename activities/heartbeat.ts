@@ -1,0 +1,104 @@
+/**
+ * One heartbeat round the whole of an activity. It goes on only while the work reports progress: a heartbeat from a
+ * mere timer would hide a hang.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Context } from '@temporalio/activity';
+import { ReverieFailure } from '../contracts/failures.ts';
+import type { Transfer } from './store/store.ts';
+
+export interface Beat {
+  /** Aborted when Temporal cancels the activity, when the worker shuts down, and when the work has stalled. */
+  signal: AbortSignal;
+  /** Something moved: bytes, rows, steps. Cheap; call it as often as you like. */
+  progress(bytesOrItems?: number): void;
+  /** The signal and the progress, for the store's transfers. */
+  transfer: Transfer;
+  /** What the next heartbeats carry, for people, in place of the count of bytes or items. */
+  describe(details: unknown): void;
+}
+
+export interface HeartbeatOptions {
+  /** Longest time without progress. */
+  stallSeconds?: number;
+}
+
+const STALL_SECONDS = 120;
+/** For what listens to the signal to clean up after itself, before the activity fails without it. */
+const GRACE_MS = 5_000;
+const INTERVAL_MS = { min: 100, default: 5_000, max: 20_000 };
+
+/**
+ * Runs `work` under a heartbeat. Thrown: what `work` throws; on a stall an Error named `ActivityStalled`, which
+ * Temporal retries; on a worker's shutdown `Preempted`, since a plain CancelledFailure would read in the workflow as
+ * the run's own cancellation.
+ */
+export async function withHeartbeat<T>(work: (beat: Beat) => Promise<T>, options: HeartbeatOptions = {}): Promise<T> {
+  // Taken now: the context cannot be found from within a listener of its signal.
+  const context = Context.current();
+  const stallMs = (options.stallSeconds ?? STALL_SECONDS) * 1000;
+  const stall = new AbortController();
+  const signal = AbortSignal.any([context.cancellationSignal, stall.signal]);
+
+  let moved = 0;
+  let movedAtMs = performance.now();
+  let details: unknown;
+  const progress = (bytesOrItems = 1): void => {
+    moved += bytesOrItems;
+    movedAtMs = performance.now();
+  };
+  const beat = (): void => {
+    if (performance.now() - movedAtMs <= stallMs) context.heartbeat(details ?? { moved });
+    else if (!stall.signal.aborted) stall.abort(stalled(context.info.activityType, stallMs));
+  };
+
+  beat();
+  const timer = setInterval(beat, Math.min(intervalMs(context.info.heartbeatTimeoutMs), Math.max(stallMs / 4, 10)));
+  try {
+    const transfer = { signal, onBytes: progress };
+    const describe = (next: unknown): void => {
+      details = next;
+    };
+    return await Promise.race([work({ signal, progress, transfer, describe }), rejectAfterGrace(stall.signal)]);
+  } catch (error) {
+    if (stall.signal.aborted) throw stall.signal.reason;
+    if (context.cancellationSignal.aborted && context.cancellationDetails?.workerShutdown && isCancellation(error)) {
+      throw new ReverieFailure(
+        'Preempted',
+        `Activity ${context.info.activityType} was stopped because its worker shuts down; it starts again on another worker.`,
+        { step: null },
+        { cause: error },
+      );
+    }
+    throw error;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+function intervalMs(heartbeatTimeoutMs: number | undefined): number {
+  const third = heartbeatTimeoutMs ? heartbeatTimeoutMs / 3 : INTERVAL_MS.default;
+  return Math.min(Math.max(third, INTERVAL_MS.min), INTERVAL_MS.max);
+}
+
+/** Ends an activity whose work does not even answer its signal; otherwise never settles. */
+function rejectAfterGrace(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', async () => {
+      await sleep(GRACE_MS, undefined, { ref: false });
+      reject(signal.reason);
+    });
+  });
+}
+
+function stalled(activity: string, stallMs: number): Error {
+  const error = new Error(
+    `Activity ${activity} reported no progress for ${stallMs / 1000} s; expected some in that time; it is stopped and tried again. If it happens again, look for a stuck disk, mount or connection on this worker.`,
+  );
+  error.name = 'ActivityStalled';
+  return error;
+}
+
+function isCancellation(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'CancelledFailure');
+}

@@ -1,0 +1,72 @@
+/** What every stage with an artifact does: look up, run on a miss, verify and commit, under one heartbeat. */
+import { randomUUID } from 'node:crypto';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ArtifactStage, StageResult } from '../contracts/stages.ts';
+import type { ActivityDeps } from './deps.ts';
+import { type Beat, withHeartbeat } from './heartbeat.ts';
+
+export { type Beat, withHeartbeat } from './heartbeat.ts';
+
+export interface StageContext extends Beat {
+  /** Empty scratch folder on this host; its files become the artifact. */
+  dir: string;
+}
+
+export interface Stage<S> {
+  deps: Pick<ActivityDeps, 'artifacts' | 'cacheDir' | 'log'>;
+  stage: ArtifactStage;
+  key: string;
+  /** Fills `context.dir` and returns the summary: small numbers that cross Temporal. */
+  work: (context: StageContext) => Promise<S>;
+  /** Longest time without `context.progress()`. */
+  stallSeconds?: number;
+}
+
+const DAY_MS = 24 * 3600 * 1000;
+
+/** The artifact of `key`, made by `work` unless the store has it whole. Two at once are harmless: see `commit`. */
+export async function runStage<S>({ deps, stage, key, work, stallSeconds }: Stage<S>): Promise<StageResult<S>> {
+  const { artifacts, cacheDir, log } = deps;
+  return withHeartbeat(
+    async (beat) => {
+      const hit = await artifacts.lookUp<S>(stage, key, beat.transfer);
+      if (hit) return { artifact: artifacts.ref(hit), cached: true, seconds: 0, summary: hit.summary };
+
+      const startedMs = performance.now();
+      const scratch = join(cacheDir, 'scratch');
+      const dir = join(scratch, randomUUID());
+      await mkdir(dir, { recursive: true });
+      try {
+        await sweepLeftovers(scratch);
+        const summary = await work({ ...beat, dir });
+        beat.signal.throwIfAborted();
+        const manifest = await artifacts.commit(stage, key, dir, summary, beat.transfer);
+        await artifacts.keep(manifest, dir);
+        const seconds = (performance.now() - startedMs) / 1000;
+        log.info({ stage, key, digest: manifest.digest, files: manifest.files.length, seconds }, 'artifact committed');
+        return { artifact: artifacts.ref(manifest), cached: false, seconds, summary: manifest.summary };
+      } finally {
+        await rm(dir, { recursive: true, force: true });
+      }
+    },
+    stallSeconds === undefined ? {} : { stallSeconds },
+  );
+}
+
+/** Folders of processes that died: nothing in them was written for a day. */
+async function sweepLeftovers(scratch: string): Promise<void> {
+  for (const name of await readdir(scratch)) {
+    const folder = join(scratch, name);
+    if (Date.now() - (await newestMs(folder)) > DAY_MS) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function newestMs(path: string): Promise<number> {
+  const info = await lstat(path).catch(() => null);
+  // Gone in the meantime: another worker on this host sweeps too.
+  if (info === null) return Date.now();
+  if (!info.isDirectory()) return info.mtimeMs;
+  const times = await Promise.all((await readdir(path).catch(() => [])).map((name) => newestMs(join(path, name))));
+  return Math.max(info.mtimeMs, ...times);
+}
