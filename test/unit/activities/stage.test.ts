@@ -124,21 +124,20 @@ test('heartbeats go on while the work makes progress, and carry what it describe
   const { run, beats } = await setUp(300);
   await run(
     async (context) => {
-      for (let i = 0; i < 8; i += 1) {
-        await sleep(50);
+      for (let i = 0; i < 20; i += 1) {
+        await sleep(60);
         context.progress(10);
       }
       context.describe({ step: 7 });
       await sleep(150);
       return writeRows(context);
     },
-    { stallSeconds: 0.3 },
+    { stallSeconds: 0.8 },
   );
   assert.ok(beats.length >= 4, `${beats.length} heartbeats`);
   assert.deepEqual(beats.at(-1), { step: 7 });
-  assert.ok(
-    beats.some((beat) => (beat as { moved?: number }).moved === 10 || (beat as { moved?: number }).moved === 20),
-  );
+  const moved = beats.map((beat) => (beat as { moved?: number }).moved ?? 0);
+  assert.ok(moved.some((items) => items >= 10 && items <= 200 && items % 10 === 0));
 });
 
 test('a stall ends the heartbeats and the stage, with an error that says so', async () => {
