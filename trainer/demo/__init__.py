@@ -1,0 +1,1 @@
+"""The recipe that makes the demo's embedded inputs: data set, tokenizer and a base model, really pre-trained."""
