@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from dream_trainer.model import shift
 from dream_trainer.weights import load_model
-from safetensors.torch import load_file
 
 from .reference import REFERENCE, needs_reference, reference_cases
 

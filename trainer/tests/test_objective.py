@@ -8,12 +8,13 @@ import numpy
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
+
 from dream_trainer.batches import Batch, apply_noise
 from dream_trainer.gradients import accumulate_gradients
 from dream_trainer.model import shift
 from dream_trainer.objective import cart_weights, token_weights
 from dream_trainer.weights import load_model
-from safetensors.torch import load_file
 
 from .reference import REFERENCE, needs_reference, reference_cases, reference_json
 

@@ -1,0 +1,163 @@
+"""A checkpoint's format: `step-<n>/` with sharded safetensors, the history so far, and a manifest of SHA-256s.
+
+A checkpoint is written into `step-<n>.partial`, every file and then the folder synced, and renamed: a folder that is
+called `step-<n>` is complete, whatever moment the machine died in. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .failures import TrainerFailure, invalid
+from .weights import SHARD_BYTES, split_shards
+
+MANIFEST = "manifest.json"
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    path: str
+    size: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"path": self.path, "size": self.size, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint on disk."""
+
+    step: int
+    folder: Path
+    files: list[str]
+    history: list[str]
+    """Lines of history.jsonl without their ends."""
+
+    @property
+    def weight_files(self) -> list[Path]:
+        return [self.folder / name for name in self.files if name.startswith("weights-")]
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        for name in self.files:
+            if name.startswith("optimizer-"):
+                tensors |= load_file(self.folder / name)
+        return tensors
+
+
+def checkpoint_folder(parent: Path, step: int) -> Path:
+    return parent / f"step-{step}"
+
+
+def step_of(folder: Path) -> int | None:
+    """The step of a complete checkpoint's folder, by its name; None for anything else."""
+    match = re.fullmatch(r"step-(\d+)", folder.name)
+    return int(match.group(1)) if match else None
+
+
+def share_of(names_and_bytes: Mapping[str, int], rank: int, ranks: int) -> list[str]:
+    """The tensors that this rank writes: a run of the sorted names, of about 1/ranks of all bytes."""
+    total = max(1, sum(names_and_bytes.values()))
+    mine, passed = [], 0
+    for name in sorted(names_and_bytes):
+        if min(ranks - 1, passed * ranks // total) == rank:
+            mine.append(name)
+        passed += names_and_bytes[name]
+    return mine
+
+
+def write_tensors(folder: Path, kind: str, tensors: Mapping[str, Tensor], rank: int) -> list[FileEntry]:
+    """Writes `kind-<rank>-<number>.safetensors` shards, synced, and takes their hashes."""
+    entries = []
+    for number, names in enumerate(split_shards(tensors, SHARD_BYTES)):
+        if names:
+            path = folder / f"{kind}-{rank:05d}-{number:05d}.safetensors"
+            save_file({name: tensors[name] for name in names}, path)
+            entries.append(seal(path))
+    return entries
+
+
+def write_text(path: Path, text: str) -> FileEntry:
+    path.write_text(text, encoding="utf-8")
+    return seal(path)
+
+
+def seal(path: Path) -> FileEntry:
+    """Syncs a file to the disk and takes its size and SHA-256."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileEntry(path.name, path.stat().st_size, digest)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_manifest(
+    folder: Path, identity: str, step: int, validation_loss: float | None, entries: list[FileEntry]
+) -> None:
+    manifest = {
+        "version": 1,
+        "identity": identity,
+        "step": step,
+        "validationLoss": validation_loss,
+        "files": [entry.to_json() for entry in sorted(entries, key=lambda entry: entry.path)],
+    }
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def open_checkpoint(folder: Path, identity: str) -> Checkpoint:
+    """Verifies size and SHA-256 of every file; raises InvalidSpec with `damaged: true`, so that the caller takes an
+    older checkpoint."""
+    manifest = read_manifest(folder)
+    try:
+        if manifest is None:
+            raise _damaged(folder, "no readable manifest.json", "one, written last")
+        if manifest["version"] != 1:
+            raise _damaged(folder, f"version {manifest['version']!r}", "version 1")
+        if manifest["identity"] != identity:
+            raise _damaged(folder, f"identity {manifest['identity']}", f"{identity}, that of this training")
+        names = []
+        for entry in manifest["files"]:
+            name, path = entry["path"], folder / entry["path"]
+            if Path(name).name != name:
+                raise _damaged(folder, f"the path {name!r}", "names of files in the folder")
+            if not path.is_file():
+                raise _damaged(folder, f"no {name}", "every file of its manifest")
+            with path.open("rb") as file:
+                found = FileEntry(name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+            if found.to_json() != entry:
+                raise _damaged(folder, f"{name} of {found.size} bytes with SHA-256 {found.sha256}", str(entry))
+            names.append(name)
+        history = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+        return Checkpoint(int(manifest["step"]), folder, names, history)
+    except (KeyError, TypeError, OSError, UnicodeDecodeError) as error:
+        raise _damaged(folder, f"{type(error).__name__}: {error}", "a checkpoint of this trainer") from error
+
+
+def _damaged(folder: Path, found: str, expected: str) -> TrainerFailure:
+    return invalid(f"checkpoint {folder}", found, expected, "resume from an older checkpoint", damaged=True)

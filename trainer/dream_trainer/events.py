@@ -1,0 +1,42 @@
+"""Appends events to `RUN_DIR/events.jsonl`, a line of JSON each, as `contracts/trainer.ts` defines them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from .failures import TrainerFailure
+
+
+class Events:
+    """Rank 0 writes; the others are silent, except that the rank that fails tells its incident itself."""
+
+    def __init__(self, run_dir: Path, rank: int) -> None:
+        self._rank = rank
+        # A line is one write to a file opened for appending: whole or absent, whoever else writes and dies.
+        self._file = os.open(run_dir / "events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def emit(self, type: str, **fields: Any) -> None:
+        if self._rank == 0:
+            self._write({"type": type, "at": time.time(), **fields})
+
+    def phase(self, phase: str) -> None:
+        self.emit("phase", phase=phase)
+
+    def incident(self, failure: TrainerFailure) -> None:
+        self._write(
+            {
+                "type": "incident",
+                "at": time.time(),
+                "kind": failure.kind,
+                "message": failure.message,
+                "step": failure.step,
+                "details": failure.details,
+            }
+        )
+
+    def _write(self, event: dict[str, Any]) -> None:
+        os.write(self._file, (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -1,0 +1,310 @@
+"""One attempt at training, from top to bottom: load, resume, steps, validation, checkpoints, export.
+
+All that the loop's course depends on is weights, optimizer, step and spec: killed anywhere and resumed, it gives the
+same weights to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .batches import TrainingBatches
+from .cadence import Cadence
+from .checkpoint import Checkpoint, open_checkpoint
+from .config import DreamConfig
+from .data import Row, load_rows
+from .distributed import Ranks
+from .divergence import WINDOW, check_divergence
+from .events import Events
+from .failures import EXIT_PREEMPTED, Preempted, invalid
+from .gradients import accumulate_gradients
+from .model import DreamModel
+from .optimizer import (
+    build_optimizer,
+    clip_gradients,
+    gradients,
+    learning_rate,
+    optimizer_tensors,
+    restore_optimizer,
+)
+from .process import Termination
+from .saver import Saver
+from .spec import TrainSpec
+from .tokenizer import Tokenizer
+from .validation import validation_loss
+from .weights import load_weights, save_model, stored_dtype, weight_files
+
+_LAST_SAVE_SECONDS = 30.0
+"""How long a failing attempt waits for a save under way: it may be what the next attempt starts from."""
+
+
+def train(spec: TrainSpec, run_dir: Path, events: Events, termination: Termination, where: dict[str, object]) -> int:
+    """Returns the exit status 0 or 75; anything else is raised. `where` always tells phase and step."""
+    where["microBatchSize"] = spec.micro_batch_size
+    make_deterministic(spec)
+    ranks = Ranks.join()
+    try:
+        attempt = Attempt(spec, run_dir, events, termination, where, ranks)
+        return attempt.run()
+    finally:
+        ranks.leave()
+
+
+def make_deterministic(spec: TrainSpec) -> None:
+    """Kernels that repeat to the bit. cuDNN's attention has no deterministic backward pass, so it is left out."""
+    torch.set_num_threads(spec.threads or 1)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+class Attempt:
+    """State of the loop. Everything that outlives a process is in the checkpoint; the rest is measured, not trained."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        run_dir: Path,
+        events: Events,
+        termination: Termination,
+        where: dict[str, object],
+        ranks: Ranks,
+    ) -> None:
+        self.spec, self.run_dir, self.events, self.termination = spec, run_dir, events, termination
+        self.where, self.ranks = where, ranks
+        self.started = time.monotonic()
+        self._phase("load")
+        resumed = self._open_checkpoint()
+        self.step = resumed.step if resumed else 0
+        where["step"] = self.step
+        self.history: list[str] = resumed.history if resumed else []
+        records = [json.loads(line) for line in self.history]
+        self.losses = [record["loss"] for record in records if record["type"] == "step" and not record["leftOut"]]
+        validated = [record for record in records if record["type"] == "validation"]
+        self.validation: float | None = validated[-1]["loss"] if validated else None
+        self.validated_step: int | None = validated[-1]["step"] if validated else None
+
+        config = DreamConfig.load(spec.model)
+        tokenizer = Tokenizer.load(spec.model, config)
+        self._check_length(config)
+        rows = load_rows(spec.train_data, tokenizer, spec.max_tokens, "error")
+        self.validation_rows: list[Row] = []
+        if spec.validation_data:
+            self.validation_rows = load_rows(spec.validation_data, tokenizer, spec.max_tokens, "truncate")
+        self.batches = TrainingBatches(
+            rows,
+            config,
+            spec.objective,
+            seed=spec.seed,
+            global_batch_size=spec.global_batch_size,
+            max_tokens=spec.max_tokens,
+        )
+        self.steps = spec.epochs * self.batches.steps_per_epoch
+        if spec.max_steps:
+            self.steps = min(self.steps, spec.max_steps)
+
+        self.export_dtype = stored_dtype(spec.model)
+        with torch.device("meta"):
+            self.model = DreamModel(config)
+        files = resumed.weight_files if resumed else weight_files(spec.model)
+        load_weights(self.model, files, torch.float32, ranks.device)
+        self.model.activation_checkpointing = spec.activation_checkpointing
+        self.model.train()
+        self.optimizer = build_optimizer(self.model, spec.optimizer)
+        if resumed:
+            restore_optimizer(self.model, self.optimizer, resumed.optimizer_tensors())
+        self.autocast = spec.recipe == "autocast" or (spec.recipe == "auto" and ranks.device.type == "cuda")
+        self.saver = Saver(run_dir, spec.identity, ranks, events)
+        self.saver.saved_step = resumed.step if resumed else None
+        self.cadence = Cadence(spec.checkpoint, time.monotonic())
+        self._tell_plan(len(rows))
+
+    def run(self) -> int:
+        self.termination.defer()
+        try:
+            if self.step and self._validation_due():
+                self._validate()
+            self._phase("train")
+            while self.step < self.steps:
+                stop, save = self._train_step()
+                if stop:
+                    raise Preempted
+                if self.step == self.steps:
+                    self._save("final")
+                elif self._validation_due() and self.validation is None:
+                    self._save("validation")
+                elif save:
+                    self._save("cadence")
+                if self._validation_due():
+                    self._validate()
+                    self._phase("train")
+            self.saver.wait(required=True)
+            if self.ranks.sum(float(self.termination.requested))[0]:
+                raise Preempted
+        except Preempted:
+            if self.step:
+                self._save("preempted")
+                self.saver.wait(required=True)
+            return EXIT_PREEMPTED
+        except BaseException:
+            self.saver.settle(_LAST_SAVE_SECONDS)
+            raise
+        self._export()
+        return 0
+
+    def _train_step(self) -> tuple[bool, bool]:
+        """One optimizer step. Returns what all ranks agree on: whether to stop, and whether a save is due."""
+        spec, step = self.spec, self.step + 1
+        self.where["step"] = step
+        started = time.monotonic()
+        batch = self.batches.batch(step)
+        data_seconds = time.monotonic() - started
+        rate = learning_rate(spec.optimizer, step, self.steps)
+        grads = gradients(self.model)
+        torch._foreach_zero_(grads)  # pyright: ignore[reportPrivateImportUsage]
+        left_out = step in spec.leave_out_steps
+        share = 0.0
+        if not left_out:
+            shares = [self._micro_batches(rank, len(batch.rows)) for rank in range(self.ranks.count)]
+            share = accumulate_gradients(
+                self.model,
+                batch,
+                shares[self.ranks.rank],
+                spec.objective.normalisation,
+                micro_batches=sum(len(chunks) for chunks in shares),
+                autocast=self.autocast,
+            )
+            self.ranks.sum_gradients(grads)
+        due = self.ranks.rank == 0 and self.cadence.due(step, time.monotonic(), self.saver.in_flight)
+        loss, stop, save = self.ranks.sum(share, float(self.termination.requested), float(due))
+        norm = torch.nn.utils.get_total_norm(grads)
+        grad_norm = norm.item()
+        if not left_out:
+            check_divergence(step, batch.rows, loss, grad_norm, self.losses, spec.spike_factor)
+            clip_gradients(self.model, norm, spec.optimizer.clip_norm)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self.optimizer.step()
+            self.losses = [*self.losses[1 - WINDOW :], loss]
+        self.step = step
+        record = {
+            "step": step,
+            "epoch": self.batches.epoch_of(step),
+            "loss": loss,
+            "learningRate": rate,
+            "gradNorm": grad_norm,
+            "tokens": batch.clean_ids_BS.numel(),
+            "maskedTokens": batch.masked_tokens,
+            "seconds": time.monotonic() - started,
+            "dataSeconds": data_seconds,
+            "leftOut": left_out,
+        }
+        self.history.append(json.dumps({"type": "step", **record}))
+        self.events.emit("step", **record, rows=batch.rows)
+        return bool(stop), bool(save)
+
+    def _micro_batches(self, rank: int, rows: int) -> list[list[int]]:
+        mine = list(range(rank, rows, self.ranks.count))
+        size = self.spec.micro_batch_size
+        return [mine[start : start + size] for start in range(0, len(mine), size)]
+
+    def _validation_due(self) -> bool:
+        if not self.validation_rows or self.validated_step == self.step:
+            return False
+        every = self.spec.validate_every_steps or self.batches.steps_per_epoch
+        return self.step % every == 0 or self.step == self.steps
+
+    def _validate(self) -> None:
+        self._phase("validation")
+        started = time.monotonic()
+        loss = validation_loss(
+            self.model,
+            self.validation_rows,
+            self.spec.objective,
+            seed=self.spec.seed,
+            batch_size=self.spec.micro_batch_size,
+            ranks=self.ranks,
+            autocast=self.autocast,
+            preempted=lambda: self.termination.requested,
+        )
+        self.validation, self.validated_step = loss, self.step
+        self.history.append(json.dumps({"type": "validation", "step": self.step, "loss": loss}))
+        seconds = time.monotonic() - started
+        self.events.emit("validation", step=self.step, loss=loss, rows=len(self.validation_rows), seconds=seconds)
+
+    def _save(self, reason: str) -> None:
+        if self.saver.saved_step == self.step:
+            return
+        self._phase("save")
+        weights = dict(self.model.named_parameters())
+        optimizer = optimizer_tensors(self.model, self.optimizer)
+        stall = self.saver.save(self.step, weights, optimizer, self.history, self.validation, reason)
+        self.cadence.saved(time.monotonic(), stall)
+        self._phase("train")
+
+    def _export(self) -> None:
+        """The model as a Hugging Face folder, `RUN_DIR/model`; and `RUN_DIR/history.jsonl`, the curve to its end."""
+        self._phase("export")
+        if self.ranks.rank:
+            return
+        folder, partial = self.run_dir / "model", self.run_dir / "model.partial"
+        for stale in (folder, partial):
+            shutil.rmtree(stale, ignore_errors=True)
+        digest = save_model(dict(self.model.named_parameters()), self.spec.model, partial, self.export_dtype)
+        partial.rename(folder)
+        (self.run_dir / "history.jsonl").write_text("".join(line + "\n" for line in self.history), encoding="utf-8")
+        self.events.emit(
+            "done",
+            step=self.step,
+            weightsSha256=digest,
+            path=str(folder),
+            peakMemoryBytes=peak_memory_bytes(self.ranks.device),
+            seconds=time.monotonic() - self.started,
+        )
+
+    def _open_checkpoint(self) -> Checkpoint | None:
+        folder = self.spec.checkpoint.resume_from
+        return open_checkpoint(folder, self.spec.identity) if folder else None
+
+    def _check_length(self, config: DreamConfig) -> None:
+        if self.spec.max_tokens > config.max_position_embeddings:
+            raise invalid(
+                "spec, maxTokens",
+                str(self.spec.max_tokens),
+                f"at most {config.max_position_embeddings}, the model's max_position_embeddings",
+                "lower it",
+            )
+
+    def _phase(self, phase: str) -> None:
+        self.where["phase"] = phase
+        self.events.phase(phase)
+
+    def _tell_plan(self, rows: int) -> None:
+        device = self.ranks.device
+        plan: dict[str, Any] = {
+            "rows": rows,
+            "stepsPerEpoch": self.batches.steps_per_epoch,
+            "steps": self.steps,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "ranks": self.ranks.count,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "torch": torch.__version__,
+            "recipe": "autocast" if self.autocast else "fp32",
+            "threads": torch.get_num_threads(),
+            "fromStep": self.step,
+        }
+        self.events.emit("plan", **plan)
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

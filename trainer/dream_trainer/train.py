@@ -1,0 +1,90 @@
+"""`python -m dream_trainer train --spec FILE --run-dir DIR [--ranks N]`: one attempt at a training run.
+
+Exit status: 0 done; 75 saved on SIGTERM; 2 bad input; 1 anything else. Every failure is an `incident` event first.
+With --ranks, N processes train together on this machine; torchrun's environment (RANK, WORLD_SIZE) works as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from .classify import classify, is_lost_peer
+from .events import Events
+from .failures import EXIT_PREEMPTED, Preempted, TrainerFailure
+from .launch import launch
+from .process import Termination, die_with_parent
+from .spec import TrainSpec
+
+_LOST_PEER_SECONDS = 5.0
+_KINDS_TOLD_BY_RANK_0 = ("InvalidSpec", "Diverged", "DiskFull")
+"""All ranks meet these alike; the other kinds are told by the rank that they hit."""
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="dream_trainer train", description=__doc__)
+    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument("--ranks", type=int, default=1, help="processes on this machine that train together")
+    arguments = parser.parse_args(argv)
+    die_with_parent()
+    if arguments.ranks > 1 and "RANK" not in os.environ:
+        return launch(arguments.ranks, ["train", *argv])
+    return attempt(arguments.spec, arguments.run_dir)
+
+
+def attempt(spec_file: Path, run_dir: Path) -> int:
+    termination = Termination()
+    rank = int(os.environ.get("RANK", "0"))
+    run_dir.mkdir(parents=True, exist_ok=True)
+    events = Events(run_dir, rank)
+    events.phase("start")
+    where: dict[str, object] = {"phase": "start", "step": None}
+    try:
+        spec = TrainSpec.load(spec_file)
+        prepare_environment(spec)
+        from .loop import train  # Torch reads the environment when it is imported.
+
+        return train(spec, run_dir, events, termination, where)
+    except Preempted:
+        return EXIT_PREEMPTED
+    except BaseException as error:
+        return fail(error, events, rank, where)
+
+
+def prepare_environment(spec: TrainSpec) -> None:
+    """What torch and its libraries read once: thread counts, which are part of the numerics, and cuBLAS's workspace,
+    without which its products do not repeat."""
+    threads = str(spec.threads or 1)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = threads
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def fail(error: BaseException, events: Events, rank: int, where: dict[str, object]) -> int:
+    """Tells the incident and ends with its status."""
+    if is_lost_peer(error):
+        time.sleep(_LOST_PEER_SECONDS)  # The launcher ends the others when one fails; that one tells why.
+    phase, step = str(where["phase"]), where["step"]
+    context = {key: value for key, value in where.items() if key not in ("phase", "step")}
+    failure = classify(error, phase, step if isinstance(step, int) else None, **context)
+    if rank == 0 or not (failure.kind in _KINDS_TOLD_BY_RANK_0 or is_lost_peer(error)):
+        tell(failure, events)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stderr.flush()
+        os._exit(failure.exit_code)  # Libraries that wait for lost ranks at exit would never return.
+    return failure.exit_code
+
+
+def tell(failure: TrainerFailure, events: Events) -> None:
+    print(f"dream_trainer: {failure.kind}: {failure.message}", file=sys.stderr)
+    for line in failure.details.get("traceback", []):
+        print(line, end="", file=sys.stderr)
+    try:
+        events.incident(failure)
+    except OSError as error:  # The disk that the events are on is full: standard error has to do.
+        print(f"dream_trainer: the incident could not be written: {error}", file=sys.stderr)
