@@ -266,8 +266,18 @@ export const runSpecSchema = z.strictObject({
 export type RunSpec = z.infer<typeof runSpecSchema>;
 export type RunSpecInput = z.input<typeof runSpecSchema>;
 
-/** What `resume` may change: the train and eval parts, any subset of their fields. */
+/** The same fields, each free to be left out and none filled in: `.partial()` would put the defaults back. */
+function changesTo(schema: z.ZodObject): z.ZodObject {
+  const fields = Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, field]) => {
+    const given =
+      field instanceof z.ZodDefault || field instanceof z.ZodPrefault ? (field.unwrap() as z.ZodType) : field;
+    return [name, (given instanceof z.ZodObject ? changesTo(given) : given).optional()] as const;
+  });
+  return z.strictObject(Object.fromEntries(fields));
+}
+
+/** What `resume` may change: the train and eval parts, any subset of their fields, as deep as they go. */
 export const changesSchema = z.strictObject({
-  train: trainSchema.partial().optional(),
-  eval: evalSchema.partial().optional(),
+  train: changesTo(trainSchema).optional(),
+  eval: changesTo(evalSchema).optional(),
 });

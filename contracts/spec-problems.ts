@@ -1,13 +1,13 @@
 /** Parses a run spec and says what is wrong with one in words that tell a person what to write instead. */
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
-import { type RunSpec, runSpecSchema } from './run-spec.ts';
+import { changesSchema, type RunSpec, runSpecSchema } from './run-spec.ts';
 
 export type SpecResult = { ok: true; spec: RunSpec } | { ok: false; problems: string[] };
 
 /** Fills defaults and checks everything that can be checked without I/O. Never throws for bad input. */
 export function parseRunSpec(input: unknown): SpecResult {
-  if (input === null || typeof input !== 'object' || Array.isArray(input)) {
+  if (!isObject(input)) {
     return {
       ok: false,
       problems: [`The run spec is ${describe(input)}; expected a JSON object; write {} for the defaults.`],
@@ -19,6 +19,23 @@ export function parseRunSpec(input: unknown): SpecResult {
   return problems.length > 0 ? { ok: false, problems } : { ok: true, spec: parsed.data };
 }
 
+/** The spec with the changes of a `resume` laid over it; fields that they leave out stay as they are. */
+export function applyChanges(spec: RunSpec, changes: unknown): SpecResult {
+  const parsed = changesSchema.safeParse(changes, { reportInput: true });
+  if (!parsed.success) return { ok: false, problems: explainIssues(changesSchema, parsed.error) };
+  return parseRunSpec(overlay(spec, parsed.data));
+}
+
+function overlay(below: unknown, above: unknown): unknown {
+  if (above === undefined) return below;
+  if (!isObject(below) || !isObject(above)) return above;
+  const names = new Set([...Object.keys(below), ...Object.keys(above)]);
+  return Object.fromEntries([...names].map((name) => [name, overlay(below[name], above[name])]));
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 /** One sentence an issue: where, what came, what was expected, what to do. */
 export function explainIssues(schema: z.ZodType, error: z.ZodError): string[] {
   return error.issues.flatMap((issue) => {
@@ -27,8 +44,9 @@ export function explainIssues(schema: z.ZodType, error: z.ZodError): string[] {
       const known = knownKeys(schema, issue.path);
       return issue.keys.map((key) => {
         const near = nearest(key, known);
-        const place = [...issue.path, key].join('.');
-        return `${place} is not a field of the run spec; expected one of ${known.join(', ')}; ${near ? `did you mean ${[...issue.path, near].join('.')}?` : 'remove it.'}`;
+        const meant = near === null ? elsewhere(schema, key) : [...issue.path, near].join('.');
+        const advice = meant === null ? 'remove it.' : `did you mean ${meant}?`;
+        return `${[...issue.path, key].join('.')} is not a field of the run spec; expected one of ${known.join(', ')}; ${advice}`;
       });
     }
     const got = 'input' in issue && issue.input !== undefined ? describe(issue.input) : 'missing';
@@ -106,11 +124,24 @@ function unwrap(schema: z.ZodType | undefined): z.ZodType | undefined {
   return at;
 }
 
+const flat = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+
 function nearest(word: string, known: readonly string[]): string | null {
-  const flat = (text: string): string => text.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
   const ranked = known
     .map((name) => ({ name, cost: distance(flat(word), flat(name)) }))
     .sort((a, b) => a.cost - b.cost);
   const best = ranked[0];
   return best && best.cost <= Math.max(2, Math.floor(best.name.length / 2)) ? best.name : null;
+}
+
+/** A right name in a wrong place, such as train.learningRate. */
+function elsewhere(schema: z.ZodType | undefined, word: string, path: readonly string[] = []): string | null {
+  const object = unwrap(schema);
+  if (!(object instanceof z.ZodObject)) return null;
+  for (const [name, field] of Object.entries(object.shape as Record<string, z.ZodType>)) {
+    if (flat(name) === flat(word)) return [...path, name].join('.');
+    const deeper = elsewhere(field, word, [...path, name]);
+    if (deeper !== null) return deeper;
+  }
+  return null;
 }

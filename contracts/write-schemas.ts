@@ -1,9 +1,9 @@
 /**
- * Writes the JSON Schemas that other languages and editors read:
+ * Writes the JSON Schemas that other languages and editors read, and the default run spec written out:
  *
  *     node --import tsx contracts/write-schemas.ts
  */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { runSpecSchema } from './run-spec.ts';
 import * as trainer from './trainer.ts';
@@ -24,8 +24,15 @@ export function schemaFiles(): Record<string, string> {
   };
 }
 
+/** `infra/specs/s1k.json`: the recipe that `{}` stands for, for people to read and to copy from. */
+export function defaultSpecFile(): string {
+  return `${JSON.stringify(runSpecSchema.parse({}), null, 2)}\n`;
+}
+
 if (import.meta.filename === process.argv[1]) {
   for (const [name, text] of Object.entries(schemaFiles())) {
     writeFileSync(new URL(`schemas/${name}`, import.meta.url), text);
   }
+  mkdirSync(new URL('../infra/specs/', import.meta.url), { recursive: true });
+  writeFileSync(new URL('../infra/specs/s1k.json', import.meta.url), defaultSpecFile());
 }
