@@ -12,18 +12,16 @@ Shapes: B rows, S places, N chosen places of all rows, V vocabulary, D hidden.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from . import noise as keyed
+from .fields import choice, integer, nullable, number, optional
 from .model import DreamModel, visible_positions
-
-Algorithm = Literal["origin", "maskgit_plus", "topk_margin", "entropy"]
 
 Noise = Callable[[int, int, str, int], np.ndarray]
 """(row, step, purpose, n) → n uniform numbers in [0, 1) for the first n places of a row, its padding not counted."""
@@ -36,17 +34,15 @@ DRAW_BLOCK = 256
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    algorithm: Algorithm = "entropy"
-    max_new_tokens: int = 512
-    steps: int = 256
-    temperature: float = 0.2
-    """0 takes the most probable token."""
-    top_p: float | None = None
-    top_k: int | None = None
-    algorithm_temperature: float = 0.0
-    """Above 0, places are drawn from softmax(confidence / this)."""
-    eps: float = 1e-3
-    """The last timestep."""
+    """Also the `sampler` of an eval spec; `contracts/trainer.ts` documents each field."""
+
+    algorithm: str = optional(choice("origin", "maskgit_plus", "topk_margin", "entropy"), "entropy")
+    max_new_tokens: int = optional(integer(1, 131072), 512)
+    steps: int = optional(integer(1, 131072), 256)
+    temperature: float = optional(number(low=0), 0.2)
+    top_p: float | None = optional(nullable(number(above=0, high=1)), None)
+    top_k: int | None = optional(nullable(integer(1)), None)
+    algorithm_temperature: float = optional(number(low=0), 0.0)
 
 
 @dataclass(frozen=True)
@@ -67,11 +63,11 @@ class Samples:
 
 
 def keyed_noise(seed: int, sample_ids: Sequence[str]) -> Noise:
-    """Uniform numbers as a pure function of (seed, sample id, step, purpose): Philox keyed by their SHA-256."""
+    """Noise as a pure function of (seed, sample id, step, purpose)."""
 
     def uniforms(row: int, step: int, purpose: str, count: int) -> np.ndarray:
-        digest = hashlib.sha256(repr((seed, sample_ids[row], step, purpose)).encode()).digest()
-        return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(count)
+        # 53 bits: the tails of a large vocabulary are finer than float32.
+        return (keyed.words(count, "sample", seed, sample_ids[row], step, purpose) >> np.uint64(11)) * 2.0**-53
 
     return uniforms
 
@@ -94,14 +90,16 @@ def sample(
     settings: SamplerSettings,
     noise: Noise,
     on_step: Callable[[Step], None] | None = None,
+    *,
     forbid_mask: bool = True,
+    eps: float = 1e-3,
 ) -> Samples:
     """Appends `max_new_tokens` masks to each prompt and reveals them, and masks within the prompts, over `steps`.
 
-    `prompts_BS` is padded on the left where `visible_BS` is false.
+    `prompts_BS` is padded on the left where `visible_BS` is false. `eps` is the last timestep.
     """
     canvas = _Canvas(model, prompts_BS, visible_BS, settings, noise, forbid_mask)
-    shares = revealed_shares(settings.steps, settings.eps)
+    shares = revealed_shares(settings.steps, eps)
     for step in range(settings.steps):
         masked_BS = canvas.masked()
         hidden_BSD = confidence_BS = None
@@ -149,7 +147,7 @@ def processed_probabilities(logits_NV: Tensor, temperature: float, top_p: float 
     return logits_NV.softmax(dim=-1)
 
 
-def confidence(probabilities_NV: Tensor, algorithm: Algorithm, tokens_N: Tensor) -> Tensor:
+def confidence(probabilities_NV: Tensor, algorithm: str, tokens_N: Tensor) -> Tensor:
     """How sure each place is of its token: the higher, the earlier it is revealed."""
     if algorithm == "maskgit_plus":
         return probabilities_NV.gather(1, tokens_N[:, None])[:, 0]

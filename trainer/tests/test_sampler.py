@@ -63,7 +63,6 @@ def settings_of(case: dict) -> SamplerSettings:
         top_p=given["top_p"],
         top_k=given["top_k"],
         algorithm_temperature=given["alg_temp"] or 0.0,
-        eps=given["eps"],
     )
 
 
@@ -104,6 +103,7 @@ def test_gives_the_public_samplers_sequence_history_and_confidence(case, stored,
         noise,
         steps.append,
         forbid_mask=False,
+        eps=case["settings"]["eps"],
     )
     assert samples.sequences_BS.tolist() == case["sequences"]
     history = torch.stack([step.sequences_BS for step in steps])
