@@ -24,11 +24,10 @@ const permutations: [seed: bigint, length: number, digest: string][] = [
 
 test("draws numpy's stream for seed 42", () => {
   const random = new Pcg64(42);
-  assert.deepEqual([1, 2, 3].map(() => hex(random.nextUint64())), [
-    'c621fbcd16d92688',
-    '705a5661a791ffc1',
-    'dbcd12c26eda1624',
-  ]);
+  assert.deepEqual(
+    [1, 2, 3].map(() => hex(random.nextUint64())),
+    ['c621fbcd16d92688', '705a5661a791ffc1', 'dbcd12c26eda1624'],
+  );
 });
 
 for (const [seed, length, digest] of permutations) {
@@ -41,7 +40,10 @@ for (const [seed, length, digest] of permutations) {
 test('rounds the validation side up and leaves every row on one side', () => {
   const { train, validation } = trainTestSplit(11, 0.1, 5);
   assert.equal(validation.length, 2);
-  assert.deepEqual([...train, ...validation].sort((a, b) => a - b), Array.from({ length: 11 }, (_, row) => row));
+  assert.deepEqual(
+    [...train, ...validation].sort((a, b) => a - b),
+    Array.from({ length: 11 }, (_, row) => row),
+  );
 });
 
 const splitFile = s1kFile('split-seed42-n1000.json');

@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import { readParquet, UnreadableParquet } from '../../../../activities/parquet/read.ts';
 import { type SplitRow, splitSchema } from '../../../../activities/parquet/split-row.ts';
 import { writeParquet } from '../../../../activities/parquet/write.ts';
+import { collect } from '../../../fixtures/collect.ts';
 
 let dir: string;
 before(async () => {
@@ -24,12 +25,6 @@ const rows = (count: number): SplitRow[] =>
     reference: '',
     source: index % 2 ? null : 'here',
   }));
-
-const collect = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-};
 
 test('gives back the rows that were written, over several batches', async () => {
   const file = join(dir, 'rows.parquet');
