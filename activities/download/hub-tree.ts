@@ -51,6 +51,7 @@ export async function openHubTree(
     kind,
     type: 'hub',
     label: client.label,
+    folder: null,
     files,
     read: (path) => bytes(path),
     readRange: (path, start, end) => bytes(path, { Range: `bytes=${start}-${end - 1}` }),

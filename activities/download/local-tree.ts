@@ -24,12 +24,12 @@ export async function openLocalTree(kind: SourceKind, source: Extract<Source, { 
     throw refuse(kind, `${label} is a file; expected a Hugging Face model folder; name the folder that holds it.`);
   }
 
-  const single = found.isDirectory() ? null : basename(root);
-  const at = (path: string): string => (single === null ? join(root, path) : root);
-  const files =
-    single === null
-      ? await listFolder(kind, root, kind === 'dataset')
-      : [{ path: single, size: found.size, hash: null } satisfies SourceFile];
+  // A single file is a folder of one.
+  const folder = found.isDirectory() ? root : dirname(root);
+  const files = found.isDirectory()
+    ? await listFolder(kind, root, kind === 'dataset')
+    : [{ path: basename(root), size: found.size, hash: null }];
+  const at = (path: string): string => join(folder, path);
 
   const readRange = async (path: string, start: number, end: number): Promise<Buffer> => {
     const handle = await open(at(path));
@@ -46,6 +46,7 @@ export async function openLocalTree(kind: SourceKind, source: Extract<Source, { 
     kind,
     type: 'local',
     label,
+    folder,
     files,
     read: (path) => readFile(at(path)),
     readRange,

@@ -52,12 +52,14 @@ export async function buildTokenizer(source: TokenizerSource): Promise<ReturnTyp
   }
 }
 
-/** Text → id, special tokens included. */
-export function tokenIds(tokenizer: TokenizerJson): Map<string, number> {
+/** Id → text, added tokens included. */
+export function tokenTexts(tokenizer: TokenizerJson): Map<number, string> {
   const { vocab } = tokenizer.model;
-  const ids = new Map(Array.isArray(vocab) ? vocab.map(([text], id) => [text, id]) : Object.entries(vocab));
-  for (const { content, id } of tokenizer.added_tokens ?? []) ids.set(content, id);
-  return ids;
+  const texts = new Map<number, string>();
+  if (Array.isArray(vocab)) for (const [id, [text]] of vocab.entries()) texts.set(id, text);
+  else for (const [text, id] of Object.entries(vocab)) texts.set(id, text);
+  for (const { content, id } of tokenizer.added_tokens ?? []) texts.set(id, content);
+  return texts;
 }
 
 export async function readJson(source: TokenizerSource, path: string): Promise<unknown> {

@@ -22,6 +22,8 @@ export interface SourceTree {
   type: Source['type'];
   /** For messages: `model hf://owner/name@main`, `dataset file:///…`. */
   label: string;
+  /** Where the paths of local files begin; null for the Hub. */
+  folder: string | null;
   /** In order of path. */
   files: readonly SourceFile[];
   /** The whole of a small file. */

@@ -1,6 +1,6 @@
 /** Checks that a model source is one this trainer can train, before a byte of its weights moves. */
 import { z } from 'zod';
-import { readJson, readTokenizer, type TokenizerSource, tokenIds } from '../download/model-tokenizer.ts';
+import { readJson, readTokenizer, type TokenizerSource, tokenTexts } from '../download/model-tokenizer.ts';
 import type { SourceFile, SourceTree } from '../download/source-tree.ts';
 import { refuse } from '../download/source-tree.ts';
 
@@ -31,8 +31,13 @@ type ModelConfig = z.infer<typeof configSchema>;
 const REMEDY = 'use a Dream model, or mend its config.json';
 const SPECIAL_FIELDS = ['mask_token_id', 'pad_token_id', 'eos_token_id'] as const;
 
+export interface CheckedModel {
+  /** Text of the mask token. */
+  maskToken: string;
+}
+
 /** Throws ModelRejected with every problem of config.json, or the first of tokenizer or weights. */
-export async function checkModel(tree: SourceTree, files: readonly SourceFile[]): Promise<void> {
+export async function checkModel(tree: SourceTree, files: readonly SourceFile[]): Promise<CheckedModel> {
   const names = new Set(files.map((file) => file.path));
   const source: TokenizerSource = {
     label: tree.label,
@@ -40,13 +45,17 @@ export async function checkModel(tree: SourceTree, files: readonly SourceFile[])
     read: (path) => tree.read(path),
   };
   const config = await readConfig(source);
-  await checkTokenizer(source, config);
+  const maskToken = await checkTokenizer(source, config);
   for (const file of files) {
     if (!file.path.endsWith('.safetensors')) continue;
     // The Hub's files are hashed as they come; all that could be wrong now is that they may not be read.
-    if (tree.type === 'hub') return tree.checkAccess(file);
+    if (tree.type === 'hub') {
+      await tree.checkAccess(file);
+      break;
+    }
     await checkSafetensors(tree, file);
   }
+  return { maskToken };
 }
 
 async function readConfig(source: TokenizerSource): Promise<ModelConfig> {
@@ -73,13 +82,14 @@ async function readConfig(source: TokenizerSource): Promise<ModelConfig> {
   return config;
 }
 
-async function checkTokenizer(source: TokenizerSource, config: ModelConfig): Promise<void> {
-  const ids = new Set(tokenIds(await readTokenizer(source)).values());
+/** The text of the mask token. */
+async function checkTokenizer(source: TokenizerSource, config: ModelConfig): Promise<string> {
+  const texts = tokenTexts(await readTokenizer(source));
   for (const field of SPECIAL_FIELDS) {
-    if (!ids.has(config[field])) {
+    if (!texts.has(config[field])) {
       throw refuse(
         'model',
-        `${source.label}, ${field} ${config[field]} of config.json is not among the tokenizer's ${ids.size} tokens; expected the id of ${field === 'mask_token_id' ? 'the mask token' : 'a token'}; use tokenizer and config.json of one model, or add the token to the tokenizer.`,
+        `${source.label}, ${field} ${config[field]} of config.json is not among the tokenizer's ${texts.size} tokens; expected the id of ${field === 'mask_token_id' ? 'the mask token' : 'a token'}; use tokenizer and config.json of one model, or add the token to the tokenizer.`,
       );
     }
     if (config[field] >= config.vocab_size) {
@@ -87,13 +97,14 @@ async function checkTokenizer(source: TokenizerSource, config: ModelConfig): Pro
     }
   }
   let highest = -1;
-  for (const id of ids) highest = Math.max(highest, id);
+  for (const id of texts.keys()) highest = Math.max(highest, id);
   if (highest >= config.vocab_size) {
     throw refuse(
       'model',
       wrong(source, 'vocab_size', config.vocab_size, `more than ${highest}, the tokenizer's highest id`),
     );
   }
+  return texts.get(config.mask_token_id) as string;
 }
 
 /** Length of the header (8 bytes, little-endian), the header in JSON, then the tensors' bytes up to the end. */

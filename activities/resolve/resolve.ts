@@ -10,6 +10,7 @@ import { openSource, type SourceDeps } from '../download/source-tree.ts';
 import type { Transfer } from '../store/store.ts';
 import { checkDataFiles } from './dataset-check.ts';
 import { checkModel } from './model-check.ts';
+import { checkRows } from './rows-check.ts';
 
 export interface Resolved {
   spec: RunSpec;
@@ -17,21 +18,27 @@ export interface Resolved {
   model: PinnedSource;
 }
 
-/** A source that was looked at and found good. */
-type Pin = () => Promise<PinnedSource>;
-
 export async function resolveRun(input: unknown, deps: SourceDeps, transfer?: Transfer): Promise<Resolved> {
   const parsed = parseRunSpec(input);
   if (!parsed.ok) throw rejected('InvalidSpec', ...parsed.problems);
   const { spec } = parsed;
   const sources = parseSources(spec);
 
-  // Both are looked at before either is pinned: pinning a folder reads all of it, and refusals must come quickly.
-  const [pinDataset, pinModel] = await bothOrAllProblems(
+  // All is looked at before anything is pinned: pinning a folder reads all of it, and refusals must come quickly.
+  const [dataset, model] = await bothOrAllProblems(
     lookAtDataset(sources.dataset, spec.dataset.split, deps, transfer),
     lookAtModel(sources.model, deps, transfer),
   );
-  return { spec, dataset: await pinDataset(), model: await pinModel() };
+  const { folder } = dataset.tree;
+  if (folder !== null) {
+    const { maskToken } = model;
+    await checkRows({ folder, files: dataset.files, mapping: spec.dataset.mapping, maskToken, transfer });
+  }
+  return {
+    spec,
+    dataset: await dataset.tree.pin([...dataset.files, ...dataset.cards], transfer),
+    model: await model.tree.pin(model.files, transfer),
+  };
 }
 
 function parseSources(spec: RunSpec): { dataset: Source; model: Source } {
@@ -41,18 +48,18 @@ function parseSources(spec: RunSpec): { dataset: Source; model: Source } {
   throw rejected('InvalidSpec', ...[dataset, model].flatMap((result) => (result.ok ? [] : [result.problem])));
 }
 
-async function lookAtDataset(source: Source, split: string, deps: SourceDeps, transfer?: Transfer): Promise<Pin> {
+async function lookAtDataset(source: Source, split: string, deps: SourceDeps, transfer?: Transfer) {
   const tree = await openSource('dataset', source, deps, transfer);
-  const { data, cards } = selectDatasetFiles(tree, split);
-  await checkDataFiles(tree, data);
-  return () => tree.pin([...data, ...cards], transfer);
+  const { data: files, cards } = selectDatasetFiles(tree, split);
+  await checkDataFiles(tree, files);
+  return { tree, files, cards };
 }
 
-async function lookAtModel(source: Source, deps: SourceDeps, transfer?: Transfer): Promise<Pin> {
+async function lookAtModel(source: Source, deps: SourceDeps, transfer?: Transfer) {
   const tree = await openSource('model', source, deps, transfer);
   const files = await selectModelFiles(tree);
-  await checkModel(tree, files);
-  return () => tree.pin(files, transfer);
+  const { maskToken } = await checkModel(tree, files);
+  return { tree, files, maskToken };
 }
 
 /** With both refused, one failure tells of both, so that nobody mends them one run at a time. */

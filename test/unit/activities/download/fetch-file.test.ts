@@ -147,6 +147,15 @@ test('the token goes to the Hub and not to the host that it redirects to', async
   );
 });
 
+test('the token goes to no other host that the Hub names, as it does for the next page of a list', async () => {
+  const client = new HubClient('model', NAME, 'main', { endpoint: hub.url, token: 'hf_test' });
+  await (await client.request(`${hub.cdnUrl}/${sha256}`)).arrayBuffer();
+  assert.deepEqual(
+    hub.requests.map(({ server, authorization }) => [server, authorization]),
+    [['cdn', null]],
+  );
+});
+
 test('waits out a server that is unavailable for a while', async () => {
   hub.inject({ kind: 'unavailable', path, times: 2 });
   await fetchIt();

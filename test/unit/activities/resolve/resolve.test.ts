@@ -1,18 +1,22 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import type { SourceDeps } from '../../../../activities/download/source-tree.ts';
+import { splitSchema } from '../../../../activities/parquet/split-row.ts';
+import { writeParquet } from '../../../../activities/parquet/write.ts';
 import { resolveRun } from '../../../../activities/resolve/resolve.ts';
 import type { RunSpecInput } from '../../../../contracts/run-spec.ts';
 import { type HubServer, startHubServer } from '../../../fixtures/hub-server.ts';
 import { tinyConfig, tinyModel, tinySafetensors } from '../../../fixtures/tiny-model.ts';
 
 type Files = Record<string, string | Buffer>;
-const ROWS: Files = { 'data/train-00000-of-00001.jsonl': '{"question": "1 + 1"}\n' };
+const row = (changes: Record<string, unknown> = {}): string =>
+  `${JSON.stringify({ question: '1 + 1', deepseek_attempt: '2', solution: '2', ...changes })}\n`;
+const ROWS: Files = { 'data/train-00000-of-00001.jsonl': row() + row() };
 
 let hub: HubServer;
 let root: string;
@@ -44,6 +48,16 @@ async function folder(files: Files): Promise<string> {
 }
 const without = (files: Files, ...names: string[]): Files =>
   Object.fromEntries(Object.entries(files).filter(([name]) => !names.includes(name)));
+/** The columns of the smallest Parquet that our own writer makes: rows as convert leaves them. */
+const PARQUET_MAPPING = { preset: 'generic', question: 'id', reference: 'reference' } as const;
+
+async function parquetFile(): Promise<Buffer> {
+  const file = join(await mkdtemp(join(root, 'parquet-')), 'rows.parquet');
+  const rows = [{ id: '0', prompt: [{ role: 'user', content: '1 + 1' }], response: '2', reference: '2', source: null }];
+  await writeParquet(file, splitSchema, rows);
+  return readFile(file);
+}
+
 const hubSpec: RunSpecInput = { model: { source: 'hf://owner/tiny' }, dataset: { source: 'hf://owner/rows' } };
 
 /** Refused within 5 s, with nothing written to the cache. */
@@ -118,11 +132,34 @@ test('refuses a data set that is empty, of another kind, or cut short', async ()
   await refusedDataset({}, /holds no data \(no file at all\); expected \*\.jsonl/);
   await refusedDataset({ 'rows.csv': 'a,b\n' }, /holds no data \(rows\.csv\)/);
   await refusedDataset({ 'train.jsonl': '' }, /file train\.jsonl is empty \(0 bytes\)/);
-  const whole = Buffer.concat([Buffer.from('PAR1'), Buffer.alloc(40), Buffer.from([20, 0, 0, 0]), Buffer.from('PAR1')]);
-  await resolveRun({ ...hubSpec, dataset: { source: await folder({ 'train.parquet': whole }) } }, deps);
-  await refusedDataset({ 'train.parquet': whole.subarray(0, 30) }, /train\.parquet is truncated \(30 bytes/);
+  const whole = await parquetFile();
+  await resolveRun(
+    { ...hubSpec, dataset: { source: await folder({ 'train.parquet': whole }), mapping: PARQUET_MAPPING } },
+    deps,
+  );
+  await refusedDataset({ 'train.parquet': whole.subarray(0, -9) }, /train\.parquet is truncated \(\d+ bytes/);
   await refusedDataset({ 'train.parquet': '{"a": 1}\n' }, /train\.parquet does not begin with PAR1/);
   await refusedDataset({ 'train.jsonl.gz': '{"a": 1}\n' }, /train\.jsonl\.gz is not gzip/);
+});
+
+test('refuses local rows that convert would refuse, by file and line', async () => {
+  await refusedDataset(
+    { 'train.jsonl': '{"question": "a", "attempt": "b", "solution": "c"}\n' },
+    /no column deepseek_attempt.*use dataset\.mapping\.preset s1k, which fits/,
+  );
+  await refusedDataset(
+    { 'train.jsonl': Buffer.concat([Buffer.from(row()), Buffer.from([0x22, 0xff, 0x0a])]) },
+    /train\.jsonl, line 2 holds bytes that are not UTF-8/,
+  );
+  await refusedDataset({ 'train.jsonl': `${row()}{"question":\n` }, /train\.jsonl, line 2 is text that is not JSON/);
+  await refusedDataset(
+    { 'train.jsonl': row() + row({ question: 'What is <|mask|>?' }) },
+    /line 2, column question holds the text <\|mask\|>, which the tokenizer reads as the mask token/,
+  );
+  await refusedDataset(
+    { 'train.jsonl': row({ deepseek_attempt: '' }) },
+    /Column deepseek_attempt, mapped to the response, is empty in all 1 rows/,
+  );
 });
 
 test('refuses a model folder without configuration, weights or tokenizer', async () => {
