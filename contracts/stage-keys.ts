@@ -33,8 +33,13 @@ export function convertKey(spec: RunSpec, dataset: ArtifactRef): string {
   return stageKey('convert', { dataset: dataset.digest }, { mapping, validationFraction, splitSeed });
 }
 
+/** A validation prompt has to leave room for what evaluation generates, so that length decides here too. */
 export const filterKey = (spec: RunSpec, converted: ArtifactRef, model: ArtifactRef): string =>
-  stageKey('filter', { converted: converted.digest, model: model.digest }, { ...spec.filter });
+  stageKey(
+    'filter',
+    { converted: converted.digest, model: model.digest },
+    { ...spec.filter, maxNewTokens: spec.eval.sampler.maxNewTokens },
+  );
 
 /** What decides the weights beyond rounding; not micro-batch, rank count, checkpoint cadence or queue. */
 export function trainKey(spec: RunSpec, filtered: ArtifactRef, model: ArtifactRef): string {

@@ -45,6 +45,7 @@ const decides: Record<string, string[]> = {
   'train.checkpointEverySteps': [],
   'train.spikeFactor': [],
   eval: ['eval'],
+  'eval.sampler.maxNewTokens': ['filter', 'eval'], // The room that a validation prompt has to leave.
   promote: [],
   report: [],
   policy: [],
