@@ -61,7 +61,7 @@ def make_deterministic(spec: TrainSpec) -> None:
     """Kernels that repeat to the bit. cuDNN's attention has no deterministic backward pass, so it is left out."""
     torch.set_num_threads(spec.threads or 1)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.enable_cudnn_sdp(False)
 

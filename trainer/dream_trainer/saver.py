@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ class Saver:
     def save(
         self,
         step: int,
-        weights: dict[str, Tensor],
-        optimizer: dict[str, Tensor],
+        weights: Mapping[str, Tensor],
+        optimizer: Mapping[str, Tensor],
         history: Sequence[str],
         validation_loss: float | None,
         reason: str,
@@ -106,7 +106,7 @@ class Saver:
         if self._thread is not None:
             self._thread.join(timeout_seconds)
 
-    def _snapshot(self, kind: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _snapshot(self, kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         share = share_of({name: tensor.nbytes for name, tensor in tensors.items()}, self._ranks.rank, self._ranks.count)
         copies: dict[str, Tensor] = {}
         for name in share:
