@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { canonicalJson, type JsonValue } from '../../contracts/canonical-json.ts';
 import { sha256 } from '../../contracts/stage-keys.ts';
 import type { ArtifactManifest, ManifestFile } from '../../contracts/stages.ts';
+import { Damaged } from './damaged.ts';
 import { checkedKey } from './keys.ts';
 
 export const MANIFEST = 'manifest.json';
@@ -37,18 +38,21 @@ export function writeManifest(manifest: ArtifactManifest): Uint8Array {
   return Buffer.from(`${canonicalJson(manifest as unknown as JsonValue)}\n`);
 }
 
-/** Throws an Error with the reason when the bytes are no whole manifest of this stage and key. */
+/** Throws Damaged when the bytes are no whole manifest of this stage and key. */
 export function readManifest<S>(bytes: Uint8Array, stage: string, key: string): ArtifactManifest<S> {
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(bytes).toString('utf8'));
   } catch {
-    throw new Error('its manifest is not JSON');
+    throw new Damaged('its manifest is not JSON');
   }
   const parsed = manifestSchema.safeParse(json);
-  if (!parsed.success) throw new Error(`its manifest is invalid: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new Damaged(`its manifest is invalid at ${issue?.path.join('.')}: ${issue?.message}`);
+  }
   const manifest = parsed.data as ArtifactManifest<S>;
-  if (manifest.stage !== stage || manifest.key !== key) throw new Error('its manifest belongs to another artifact');
-  if (manifest.digest !== digestOf(manifest.files)) throw new Error("its manifest's digest does not match its files");
+  if (manifest.stage !== stage || manifest.key !== key) throw new Damaged('its manifest belongs to another artifact');
+  if (manifest.digest !== digestOf(manifest.files)) throw new Damaged("its manifest's digest does not match its files");
   return manifest;
 }

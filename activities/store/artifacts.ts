@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { ReverieFailure } from '../../contracts/failures.ts';
 import type { ArtifactManifest, ArtifactRef, ArtifactStage, ManifestFile } from '../../contracts/stages.ts';
 import { digestOf, MANIFEST, readManifest, writeManifest } from './artifact-manifest.ts';
+import { Damaged } from './damaged.ts';
 import { hashBytes, hashFile } from './hashing.ts';
 import { inParallel } from './in-parallel.ts';
 import type { Store, Transfer } from './store.ts';
@@ -45,8 +46,8 @@ export class Artifacts {
       await this.#checkFiles(manifest, transfer);
       return manifest;
     } catch (error) {
-      if (error instanceof ReverieFailure || transfer.signal?.aborted) throw error;
-      this.#onDamaged(this.uri({ stage, key }), (error as Error).message);
+      if (!(error instanceof Damaged)) throw error;
+      this.#onDamaged(this.uri({ stage, key }), error.message);
       return null;
     }
   }
@@ -119,10 +120,17 @@ export class Artifacts {
     const rehash = files.reduce((sum, { size }) => sum + size, 0) <= REHASH_BYTES;
     await inParallel(files, FILES_AT_ONCE, async (file) => {
       const local = join(folder, file.path);
-      // A file bears its name in the cache only once it was verified; small ones are verified each time.
-      const good =
-        (await sizeOf(local)) === file.size && (!rehash || (await hashFile(local, transfer)).sha256 === file.sha256);
-      if (!good) await this.#fetchFile(ref, file, local, transfer);
+      for (let tries = 1; ; tries += 1) {
+        // A file bears its name in the cache only once it was verified; small ones are verified each time.
+        const sized = (await sizeOf(local)) === file.size;
+        if (sized && (!rehash || (await hashFile(local, transfer)).sha256 === file.sha256)) return;
+        try {
+          return await this.#fetchFile(ref, file, local, transfer);
+        } catch (error) {
+          // Another fetch on this host, of the same file at the same time, has moved it on under this one.
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === 5) throw error;
+        }
+      }
     });
     await mkdir(folder, { recursive: true });
     await replaceFile(join(folder, MANIFEST), writeManifest(manifest));
@@ -148,10 +156,7 @@ export class Artifacts {
       );
     }
     await mkdir(dirname(local), { recursive: true });
-    await rename(incoming, local).catch(async (error) => {
-      // Another fetch of the same file on this host was faster.
-      if ((await sizeOf(local)) !== file.size) throw error;
-    });
+    await rename(incoming, local);
   }
 
   async #cached(ref: ArtifactRef, folder: string): Promise<ArtifactManifest | null> {
@@ -170,8 +175,9 @@ export class Artifacts {
     try {
       manifest = readManifest(bytes, ref.stage, ref.key);
     } catch (error) {
+      if (!(error instanceof Damaged)) throw error;
       await this.#store.delete([prefixOf(ref.stage, ref.key) + MANIFEST]);
-      throw this.#missing(ref, (error as Error).message);
+      throw this.#missing(ref, error.message);
     }
     // Rebuilt since, with other bytes: sound for whoever asks anew, but not what this reference names.
     if (manifest.digest !== ref.digest) throw this.#missing(ref, `it now has digest ${manifest.digest}`, ref.digest);
@@ -185,13 +191,13 @@ export class Artifacts {
     for (const { path, size } of manifest.files) {
       const stored = sizes.get(prefix + path);
       if (stored !== size)
-        throw new Error(`${path} ${stored === undefined ? 'is missing' : `has ${stored} bytes, not ${size}`}`);
+        throw new Damaged(`${path} ${stored === undefined ? 'is missing' : `has ${stored} bytes, not ${size}`}`);
     }
     if (manifest.files.reduce((sum, { size }) => sum + size, 0) > REHASH_BYTES) return;
     await inParallel(manifest.files, FILES_AT_ONCE, async ({ path, sha256 }) => {
       transfer.signal?.throwIfAborted();
       const bytes = await this.#store.get(prefix + path);
-      if (bytes === null || (await hashBytes(bytes)) !== sha256) throw new Error(`${path} does not have its SHA-256`);
+      if (bytes === null || (await hashBytes(bytes)) !== sha256) throw new Damaged(`${path} does not have its SHA-256`);
       transfer.onBytes?.(bytes.length);
     });
   }

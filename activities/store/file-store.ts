@@ -191,7 +191,7 @@ export class FileStore implements Store {
     try {
       return await work();
     } catch (error) {
-      const diskFull = asDiskFull(error, this.#path(key));
+      const diskFull = asDiskFull(error, this.#root);
       if (diskFull) throw diskFull;
       const { code } = error as NodeJS.ErrnoException;
       // Errors without a code, or with Node's own (ABORT_ERR), come from callers: bad keys, cancellation.

@@ -188,7 +188,8 @@ export class S3Store implements Store {
 }
 
 function openClient(config: S3ClientConfig): S3Client {
-  const client = new S3Client({
+  return new S3Client({
+    region: regionOrAny(),
     // Checksums in trailers are refused by several stores; ours are in the manifests.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -199,8 +200,14 @@ function openClient(config: S3ClientConfig): S3Client {
     requestHandler: { connectionTimeout: 5_000, socketTimeout: 60_000 },
     ...config,
   });
-  // Most stores that are not Amazon's have no regions; Amazon's own answers with the right one.
-  const region = client.config.region;
-  client.config.region = () => region().catch(() => 'us-east-1');
-  return client;
+}
+
+/** The region that the SDK finds, else one that will do: other stores have none, and Amazon's redirects to the right one. */
+function regionOrAny(): () => Promise<string> {
+  const found = new S3Client({}).config.region;
+  let region: Promise<string> | undefined;
+  return () => {
+    region ??= found().catch(() => 'us-east-1');
+    return region;
+  };
 }
