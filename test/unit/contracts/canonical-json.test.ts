@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { test } from 'node:test';
-import { ownPython } from '../../../cli/setup/paths.mjs';
 import { canonicalJson, type JsonValue } from '../../../contracts/canonical-json.ts';
+import { python } from '../../fixtures/python.ts';
 
 test("writes RFC 8785's example", () => {
   const value = {
@@ -41,9 +40,7 @@ test('refuses what JSON cannot hold', () => {
   }
 });
 
-test("is what Python's json.dumps writes with sorted keys and no spaces", {
-  skip: existsSync(ownPython) ? false : 'no Python environment; run `node cli/bootstrap.mjs setup`',
-}, () => {
+test("is what Python's json.dumps writes with sorted keys and no spaces", {}, () => {
   const values: JsonValue[] = [
     { stage: 'train', version: 1, inputs: { model: 'ab', filtered: 'cd' }, parameters: { epochs: 3, lr: 0.0002 } },
     ['多', 'é', '\u2028', '"\\/', '\n\t\u0001'],
@@ -53,11 +50,11 @@ test("is what Python's json.dumps writes with sorted keys and no spaces", {
   ];
   const script =
     'import json, sys\nprint("\\n".join(json.dumps(v, sort_keys=True, separators=(",", ":"), ensure_ascii=False) for v in json.load(sys.stdin)))';
-  const python = spawnSync(ownPython, ['-c', script], {
+  const result = spawnSync(python.path, ['-c', script], {
     input: JSON.stringify(values),
     encoding: 'utf8',
     env: { ...process.env, PYTHONIOENCODING: 'utf-8' },
   });
-  assert.equal(python.status, 0, python.stderr);
-  assert.deepEqual(python.stdout.trimEnd().split('\n'), values.map(canonicalJson));
+  assert.equal(result.status, 0, result.stderr);
+  assert.deepEqual(result.stdout.trimEnd().split('\n'), values.map(canonicalJson));
 });
