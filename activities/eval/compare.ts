@@ -18,7 +18,9 @@ export function pairAnswers(base: readonly GradedPrediction[], tuned: readonly G
     .sort((a, b) => a.tuned.index - b.tuned.index);
 }
 
-export type PairOutcome = 'both-correct' | 'only-base' | 'only-tuned' | 'neither' | 'ungradable';
+/** In the order of telling; `ungradable` is what could not be graded for one of the two. */
+export const pairOutcomes = ['only-tuned', 'only-base', 'both-correct', 'neither', 'ungradable'] as const;
+export type PairOutcome = (typeof pairOutcomes)[number];
 
 export function outcome({ base, tuned }: AnswerPair): PairOutcome {
   if (base.grade.verdict === 'ungradable' || tuned.grade.verdict === 'ungradable') return 'ungradable';
@@ -28,13 +30,19 @@ export function outcome({ base, tuned }: AnswerPair): PairOutcome {
   return tunedRight ? 'only-tuned' : 'neither';
 }
 
+export function countOutcomes(pairs: readonly AnswerPair[]): Record<PairOutcome, number> {
+  const counts = { 'only-tuned': 0, 'only-base': 0, 'both-correct': 0, neither: 0, ungradable: 0 };
+  for (const pair of pairs) counts[outcome(pair)] += 1;
+  return counts;
+}
+
 /** Over the questions that could be graded for both models; null when there are none. */
 export function comparePairs(pairs: readonly AnswerPair[]): PairedDifference | null {
-  const count = (wanted: PairOutcome): number => pairs.filter((pair) => outcome(pair) === wanted).length;
+  const counts = countOutcomes(pairs);
   return pairedDifference({
-    bothCorrect: count('both-correct'),
-    onlyBaseCorrect: count('only-base'),
-    onlyTunedCorrect: count('only-tuned'),
-    neitherCorrect: count('neither'),
+    bothCorrect: counts['both-correct'],
+    onlyBaseCorrect: counts['only-base'],
+    onlyTunedCorrect: counts['only-tuned'],
+    neitherCorrect: counts.neither,
   });
 }

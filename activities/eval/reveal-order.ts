@@ -1,22 +1,31 @@
 /** Measures in which order a diffusion model revealed its answers: from left to right, or otherwise. */
+import { z } from 'zod';
 import { ranks, spearman } from '../../contracts/statistics.ts';
 import type { Prediction } from '../../contracts/trainer.ts';
 
 /** Equal parts of an answer, from its beginning to its end, over which the order of revealing is averaged. */
 export const POSITION_BINS = 10;
 
-export interface RevealOrder {
-  samples: number;
-  /** Share of the samples in which an end token was generated; null without samples. */
-  endedShare: number | null;
-  newTokensMean: number | null;
-  /** Mean over samples of tokens ÷ steps that revealed at least one of them. */
-  tokensPerStep: number | null;
-  /** Mean over samples of Spearman's correlation of position and reveal step: 1 is left to right, 0 no order. */
-  leftToRight: number | null;
-  /** For each part of the answer, the mean rank of its tokens in the order of revealing, from 0 (first) to 1 (last). */
-  rankByPosition: (number | null)[];
-}
+/** `reveal_order.json`. */
+export const revealOrderSchema = z.strictObject({
+  samples: z.int().min(0),
+  endedShare: z.number().nullable().describe('Samples in which an end token was generated; null without samples.'),
+  newTokensMean: z.number().nullable(),
+  tokensPerStep: z
+    .number()
+    .nullable()
+    .describe('Mean over samples of tokens ÷ steps that revealed at least one of them.'),
+  leftToRight: z
+    .number()
+    .nullable()
+    .describe(
+      "Mean over samples of Spearman's correlation of position and reveal step: 1 is left to right, 0 no order.",
+    ),
+  rankByPosition: z
+    .array(z.number().nullable())
+    .describe('For each part of the answer, the mean rank of its tokens in the order of revealing, 0 first, 1 last.'),
+});
+export type RevealOrder = z.infer<typeof revealOrderSchema>;
 
 /** Only validation rows count, and of those with fewer than two tokens only the lengths and the ends. */
 export function measureRevealOrder(predictions: readonly Prediction[]): RevealOrder {

@@ -10,7 +10,10 @@ import {
 } from '../../../contracts/statistics.ts';
 
 const near = (actual: number, expected: number, digits: number): void =>
-  assert.ok(Math.abs(actual - expected) <= 0.5 * 10 ** -digits + 1e-12, `${actual} is not ${expected} to ${digits} digits`);
+  assert.ok(
+    Math.abs(actual - expected) <= 0.5 * 10 ** -digits + 1e-12,
+    `${actual} is not ${expected} to ${digits} digits`,
+  );
 
 /** Counts in the order of a published 2 × 2 table: both, first only, second only, neither. */
 const paired = (both: number, first: number, second: number, neither: number): PairedDifference => {
@@ -93,10 +96,7 @@ test('claims a difference only where the interval leaves zero out', () => {
 });
 
 test('has no paired difference without questions', () => {
-  assert.equal(
-    pairedDifference({ bothCorrect: 0, onlyTunedCorrect: 0, onlyBaseCorrect: 0, neitherCorrect: 0 }),
-    null,
-  );
+  assert.equal(pairedDifference({ bothCorrect: 0, onlyTunedCorrect: 0, onlyBaseCorrect: 0, neitherCorrect: 0 }), null);
 });
 
 test("gives Spearman's rank correlation with ties at their mean rank", () => {
