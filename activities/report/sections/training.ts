@@ -1,0 +1,79 @@
+/** Section 2: where, how long and how well it learned. */
+import { bytes, grouped, magnitude, significant } from '../numbers.ts';
+import { heading, quiet, type Section, type SectionInput, settings } from './section.ts';
+
+export const trainingSection: Section = (input) => {
+  const { facts, messages, plots } = input;
+  const { training, words } = messages;
+  const { curve } = facts;
+  const reused = facts.stages.some(({ name, state }) => name === 'train' && state === 'cached');
+  const [first, last] = [curve.points[0], curve.points.at(-1)];
+  return [
+    heading(2, 'training', training.heading),
+    ...(reused ? [quiet(training.reused)] : []),
+    settings([words.setting, words.value], trainingRows(input)),
+    {
+      kind: 'figure',
+      name: 'training-curve',
+      svg: plots.curve,
+      caption: training.curveCaption(curve.stepsPerPoint),
+      description: messages.plots.descriptions.curve(
+        significant(first?.smoothed ?? null),
+        significant(last?.smoothed ?? null),
+      ),
+    },
+    {
+      kind: 'figure',
+      name: 'learning-rate',
+      svg: plots.learningRate,
+      caption: training.rateCaption,
+      description: messages.plots.learningRate,
+    },
+    heading(3, 'stages', training.stages),
+    {
+      kind: 'table',
+      head: [training.stage, training.state, training.time],
+      // The report itself is still being written.
+      rows: facts.stages
+        .filter(({ name }) => name !== 'report')
+        .map(({ name, state, seconds }) => [
+          messages.stageNames[name],
+          messages.stageStates[state],
+          seconds === null ? '—' : messages.duration(seconds),
+        ]),
+      numeric: [2],
+    },
+  ];
+};
+
+function trainingRows({ facts, messages }: SectionInput): Parameters<typeof settings>[1] {
+  const { training, duration } = messages;
+  const { train } = facts.summaries;
+  const names = training.facts;
+  return [
+    [names.device, train.device],
+    [names.ranks, grouped(train.ranks)],
+    [names.recipe, train.recipe],
+    [names.parameters, magnitude(train.parameters)],
+    [names.steps, training.perEpoch(grouped(train.steps), grouped(train.stepsPerEpoch))],
+    [names.micro, grouped(train.microBatchSize)],
+    [names.time, duration(train.stepSeconds)],
+    [
+      names.throughput,
+      train.stepSeconds > 0 ? training.tokensPerSecond(grouped(Math.round(train.tokens / train.stepSeconds))) : null,
+    ],
+    [names.memory, bytes(train.peakMemoryBytes)],
+    [names.gpuHours, String(Number(facts.gpuHours.toFixed(2)))],
+    [names.attempts, grouped(facts.attempts)],
+    [names.finalLoss, significant(train.finalLoss)],
+    [
+      names.validation,
+      train.validationLoss === null
+        ? null
+        : train.firstValidationLoss === null
+          ? significant(train.validationLoss)
+          : training.fromTo(significant(train.firstValidationLoss), significant(train.validationLoss)),
+    ],
+    [names.leftOut, train.leftOutSteps.length === 0 ? null : train.leftOutSteps.map(grouped).join(', ')],
+  ];
+}
