@@ -163,7 +163,7 @@ def test_tells_each_shard_and_the_end_in_events_of_the_contract(undisturbed):
     assert events[-1]["weightsSha256"] is None and events[-1]["path"].endswith("shards")
 
 
-def test_keeps_whole_shards_and_makes_damaged_or_missing_ones_again_to_the_same_bytes(
+def test_keeps_whole_shards_and_makes_damaged_missing_or_foreign_ones_again_to_the_same_bytes(
     undisturbed, model_folder, tmp_path
 ):
     spec = json.loads((undisturbed / "spec.json").read_text())
@@ -172,6 +172,7 @@ def test_keeps_whole_shards_and_makes_damaged_or_missing_ones_again_to_the_same_
     marked = whole["00000.jsonl"].replace('"reference": "0"', '"reference": "kept"')
     (tmp_path / "shards/00000.jsonl").write_text(marked)
     (tmp_path / "shards/00001.jsonl").write_text(whole["00001.jsonl"][:-30])
+    (tmp_path / "shards/00002.jsonl").write_text(whole["00003.jsonl"])
     evaluate_here(spec, tmp_path)
     assert shards_of(tmp_path) == whole | {"00000.jsonl": marked}
 

@@ -199,6 +199,15 @@ def test_never_draws_a_token_without_probability_at_the_ends_of_the_range():
     assert drawn.tolist() == [10, 300, 511]
 
 
+def test_rounding_at_the_upper_end_draws_the_last_token_that_has_probability():
+    logits = torch.randn(3000, 300, generator=torch.Generator().manual_seed(0)) * 9
+    logits[:, 200:] = -torch.inf
+    logits[:, 190:200] = 0
+    probabilities = logits.softmax(dim=-1)
+    drawn = draw_tokens(probabilities, torch.full((3000,), 1 - 2.0**-53, dtype=torch.float64))
+    assert drawn.max() <= 199
+
+
 def test_places_are_drawn_from_the_softmax_of_confidence_over_the_algorithm_temperature(model):
     steps = []
     repeats = 4000
