@@ -11,10 +11,10 @@ import { promote } from './promote.ts';
 export function createPromoteActivities(deps: ActivityDeps) {
   return asActivities({
     async promote(input: PromoteInput): Promise<PromoteSummary> {
-      return withHeartbeat(async ({ transfer, progress }) => {
-        const base = await readPredictions(deps.artifacts, input.evalBase, transfer);
-        const tuned = await readPredictions(deps.artifacts, input.evalTuned, transfer);
-        progress();
+      return withHeartbeat(async (beat) => {
+        const base = await readPredictions(deps.artifacts, input.evalBase, beat.transfer);
+        const tuned = await readPredictions(deps.artifacts, input.evalTuned, beat.transfer);
+        beat.progress();
         return promote(deps.store, input, comparePairs(pairAnswers(base, tuned)));
       });
     },

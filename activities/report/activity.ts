@@ -16,10 +16,10 @@ export function createReportActivities(deps: ActivityDeps) {
         deps,
         stage: 'report',
         key,
-        async work({ dir, transfer, progress }) {
-          const files = await readReportFiles(deps.artifacts, input.artifacts, transfer);
-          progress();
-          return writeReport(dir, key, collectFacts(input, files));
+        async work(context) {
+          const files = await readReportFiles(deps.artifacts, input.artifacts, context.transfer);
+          context.progress();
+          return writeReport(context.dir, key, collectFacts(input, files));
         },
       });
     },

@@ -58,7 +58,8 @@ export const code = (value: string): Inline => ({ kind: 'code', text: value });
 export const strong = (value: string): Inline => ({ kind: 'strong', text: value });
 export const link = (href: string, value: string = href): Inline => ({ kind: 'link', href, text: value });
 
-export const inlines = (value: Text): readonly Inline[] => (Array.isArray(value) ? value : [value as Inline]);
+export const inlines = (value: Text): readonly Inline[] =>
+  typeof value === 'string' || 'kind' in value ? [value] : value;
 
 /** Answers longer than this are cut, which is said; the whole is in the evaluation's predictions. */
 export const SHOWN_CHARACTERS = 3000;

@@ -2,13 +2,11 @@
 import type { FailureType, Verdict } from '../../../contracts/failures.ts';
 import type { RejectReason, StageName } from '../../../contracts/stages.ts';
 import type { GainVerdict } from '../../../contracts/statistics.ts';
-import type { Grade } from '../../../contracts/trainer.ts';
+import type { Grade, TrainerEvalSpec } from '../../../contracts/trainer.ts';
 import type { StageStatus } from '../../../contracts/workflow-api.ts';
 import type { PairOutcome } from '../../eval/compare.ts';
 import type { DepartureId } from '../departures.ts';
 import { code, type Inline, strong, text } from '../document.ts';
-
-type Algorithm = 'origin' | 'maskgit_plus' | 'topk_margin' | 'entropy';
 
 const plural = (count: string, one: string, many = `${one}s`): string => `${count} ${count === '1' ? one : many}`;
 
@@ -84,11 +82,7 @@ export const en = {
       objective: 'Objective',
       sampler: 'Sampler',
     },
-    trace: {
-      none: 'left out',
-      'think-tags': 'before the response, in think tags',
-      plain: 'before the response',
-    },
+    trace: { none: 'left out', 'think-tags': 'before the response, in think tags', plain: 'before the response' },
     schedule: (rate: string, schedule: string, warmup: string) => `${rate}, ${schedule}, warm-up ${warmup}`,
     sampler: (algorithm: string, tokens: string, steps: string, temperature: number) =>
       `${algorithm}, ${tokens} new tokens in ${steps} steps, temperature ${temperature}`,
@@ -176,11 +170,10 @@ export const en = {
       'Chosen by rule and not by hand: by outcome first (where tuning helped, where it hurt, where it changed nothing), then by the SHA-256 of the question’s id.',
     noCases: 'No question was answered by both models.',
     caseTitle: (id: string) => `Question ${id}`,
-    verdict: {
-      correct: 'correct',
-      incorrect: 'incorrect',
-      ungradable: 'ungradable',
-    } satisfies Record<Grade['verdict'], string>,
+    verdict: { correct: 'correct', incorrect: 'incorrect', ungradable: 'ungradable' } satisfies Record<
+      Grade['verdict'],
+      string
+    >,
     extracted: (answer: string) => `Answer found: ${answer}`,
     nothingFound: 'No answer found',
     empty: '(empty)',
@@ -237,8 +230,8 @@ export const en = {
       'An autoregressive model writes from left to right: each token is drawn once, given all before it, and never looked at again. A text of n tokens takes n forward passes, and what comes later cannot shape what came before.',
     diffusion:
       'A diffusion language model such as Dream starts from masks only and sees the whole sequence in both directions. Each denoising step predicts every masked place at once and reveals the places it is surest of; the rest stays masked for the next step. A text takes as many passes as there are steps, whatever its length, several tokens can appear at once, and an end can be fixed before its middle.',
-    training: (weighting: string) =>
-      text`Training masks a random share t of the response and learns to restore it. This run weights the loss by ${code(weighting)}.`,
+    training: (weighting: string, meaning: string) =>
+      text`Training masks a random share t of the response and learns to restore it. This run weights the loss by ${code(weighting)}. ${meaning}`,
     weighting: {
       none: 'Every masked token weighs the same.',
       original: 'A masked token weighs 1/t, which is the likelihood bound of masked diffusion.',
@@ -252,7 +245,7 @@ export const en = {
       maskgit_plus: 'places whose most probable token has the highest probability',
       topk_margin: 'places where the most probable token leads the second by the widest margin',
       entropy: 'places whose distribution has the lowest entropy',
-    } satisfies Record<Algorithm, string>,
+    } satisfies Record<TrainerEvalSpec['sampler']['algorithm'], string>,
     measured: 'The order of revealing, measured',
     orderHeaders: {
       what: 'Over the validation answers',

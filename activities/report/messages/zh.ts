@@ -209,8 +209,8 @@ export const zh: Messages = {
       '自回归模型从左到右书写：每个 token 依据前文抽取一次，此后不再改动。生成 n 个 token 需要 n 次前向计算，后文无法影响前文。',
     diffusion:
       'Dream 这样的扩散语言模型从全部为掩码的序列出发，双向看到整个序列。每个去噪步同时预测所有被掩盖的位置，揭示其中最有把握的若干个，其余留到下一步。生成所需的前向次数等于步数，与文本长度无关；一步可以出现多个 token，结尾也可以先于中间确定。',
-    training: (weighting) =>
-      text`训练时随机掩盖回答中比例为 t 的 token，让模型学会还原。本次运行的损失权重为 ${code(weighting)}。`,
+    training: (weighting, meaning) =>
+      text`训练时随机掩盖回答中比例为 t 的 token，让模型学会还原。本次运行的损失权重为 ${code(weighting)}。${meaning}`,
     weighting: {
       none: '每个被掩盖的 token 权重相同。',
       original: '被掩盖的 token 权重为 1/t，即掩码扩散的似然下界。',

@@ -14,7 +14,7 @@ export const architectureSection: Section = (input) => {
     heading(2, 'architecture', architecture.heading),
     paragraph(architecture.autoregression),
     paragraph(architecture.diffusion),
-    paragraph([...architecture.training(weighting), ' ', architecture.weighting[weighting]]),
+    paragraph(architecture.training(weighting, architecture.weighting[weighting])),
     heading(3, 'strategies', architecture.strategies),
     strategyTable(input),
     heading(3, 'reveal-order', architecture.measured),

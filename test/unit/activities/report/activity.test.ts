@@ -65,30 +65,30 @@ const run = <T>(work: () => Promise<T>): Promise<T> =>
 
 test('renders a report from artifacts without touching the weights, and finds it when tried again', async () => {
   await deps.store.delete([`artifacts/train/${input.artifacts.train.key}/model/model.safetensors`]);
-  const { report } = createReportActivities(deps);
-  const first = await run(() => report(input));
+  const activities = createReportActivities(deps);
+  const first = await run(() => activities.report(input));
   assert.equal(first.cached, false);
   const html = Buffer.from((await deps.store.get(first.summary.html)) ?? '').toString();
   assert.ok(html.replaceAll('&nbsp;', ' ').includes(first.summary.headline));
   assert.match(Buffer.from((await deps.store.get(first.summary.markdown)) ?? '').toString(), /^# Dream/);
   assert.equal(JSON.parse(Buffer.from((await deps.store.get(first.summary.json)) ?? '').toString()).version, 1);
-  assert.deepEqual(await run(() => report(input)), { ...first, cached: true, seconds: 0 });
+  assert.deepEqual(await run(() => activities.report(input)), { ...first, cached: true, seconds: 0 });
 });
 
 test('fails as ArtifactMissing when an evaluation is gone', async () => {
   const gone = { ...input.artifacts.evalBase, key: sha256('gone') };
-  const { report } = createReportActivities(deps);
+  const activities = createReportActivities(deps);
   await assert.rejects(
-    run(() => report({ ...input, artifacts: { ...input.artifacts, evalBase: gone } })),
+    run(() => activities.report({ ...input, artifacts: { ...input.artifacts, evalBase: gone } })),
     { name: 'ApplicationFailure', type: 'ArtifactMissing' },
   );
 });
 
 test('promotes from the stored predictions of both models', async () => {
-  const { promote } = createPromoteActivities(deps);
+  const activities = createPromoteActivities(deps);
   const { spec, run: info, sources, artifacts, summaries } = input;
   const summary = await run(() =>
-    promote({
+    activities.promote({
       spec,
       run: info,
       ...sources,
