@@ -70,3 +70,11 @@ async function newestMs(path: string): Promise<number> {
   const times = await Promise.all((await readdir(path).catch(() => [])).map((name) => newestMs(join(path, name))));
   return Math.max(info.mtimeMs, ...times);
 }
+
+/** A hit, or null: what the CPU queue asks before a GPU task is scheduled. */
+export async function lookUpStage<S>({ deps, stage, key }: Omit<Stage<S>, 'work'>): Promise<StageResult<S> | null> {
+  return withHeartbeat(async ({ transfer }) => {
+    const hit = await deps.artifacts.lookUp<S>(stage, key, transfer);
+    return hit && { artifact: deps.artifacts.ref(hit), cached: true, seconds: 0, summary: hit.summary };
+  });
+}

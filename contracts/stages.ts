@@ -51,6 +51,8 @@ export interface StageResult<Summary> {
   cached: boolean;
   /** Wall time of the stage's own work in this run: 0 on a hit. */
   seconds: number;
+  /** Of a GPU stage that ran: which of Temporal's attempts finished it, from 1. */
+  attempt?: number;
   summary: Summary;
 }
 

@@ -60,7 +60,7 @@ export interface RunStatus {
   incidents: Incident[];
   progress: Progress | null;
   parked: ParkedStatus | null;
-  /** Executions of GPU activities started by the workflow, by stage; Temporal's own retries are in the heartbeats. */
+  /** Attempts at training: 0 when it was served from the store, 1 when nothing happened. */
   attempts: number;
   gpuHours: number;
   accuracy: { base: number | null; tuned: number | null; n: number } | null;

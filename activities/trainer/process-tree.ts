@@ -1,0 +1,50 @@
+/**
+ * The trainer's processes, found by a mark in their environment: children that call setsid leave every process group,
+ * but the environment goes with them. Linux only; elsewhere nothing is found and the parent-death rule must do.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Environment variable that marks an attempt's processes. */
+export const ATTEMPT_MARK = 'REVERIE_ATTEMPT';
+/** Environment variable that marks all trainers of one cache folder, for the sweep when a worker starts. */
+export const CACHE_MARK = 'REVERIE_TRAINER_OF';
+
+/** Process ids whose environment holds `name=value`, zombies excluded. */
+export async function marked(name: string, value: string): Promise<number[]> {
+  const entry = Buffer.from(`${name}=${value}\0`);
+  const pids = (await readdir('/proc').catch(() => [])).filter((file) => /^\d+$/.test(file)).map(Number);
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      // Unreadable means gone, a zombie, or another user's.
+      const environment = await readFile(`/proc/${pid}/environ`).catch(() => null);
+      if (environment === null || pid === process.pid) return null;
+      const at = environment.indexOf(entry);
+      return at === 0 || (at > 0 && environment[at - 1] === 0) ? pid : null;
+    }),
+  );
+  return found.filter((pid) => pid !== null);
+}
+
+/** SIGKILLs what is marked until nothing is left; returns how many processes that took. */
+export async function killMarked(name: string, value: string, timeoutMs = 30_000): Promise<number> {
+  const killed = new Set<number>();
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const pids = await marked(name, value);
+    if (pids.length === 0) return killed.size;
+    if (Date.now() > deadline)
+      throw new Error(
+        `processes ${pids.join(', ')} survived SIGKILL for ${timeoutMs / 1000} s; expected them gone; look whether they wait for a device (state D)`,
+      );
+    for (const pid of pids) {
+      killed.add(pid);
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended by itself in between.
+      }
+    }
+    await sleep(20);
+  }
+}

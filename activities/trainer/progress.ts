@@ -1,0 +1,98 @@
+/** Turns a trainer's events into what people see: heartbeat details at once, notes to the workflow now and then. */
+import type { StageName } from '../../contracts/stages.ts';
+import type { TrainerEvent } from '../../contracts/trainer.ts';
+import type { HeartbeatDetails, Progress } from '../../contracts/workflow-api.ts';
+
+/** Notes cost history events, so their distance grows: some 15 in four hours, never more than 40 in an attempt. */
+const FIRST_NOTE_MS = 15_000;
+const GROWTH = 1.5;
+const MOST_NOTES = 40;
+/** Weight of the newest step in the smoothed speed. */
+const SMOOTHING = 0.1;
+
+export interface ProgressOptions {
+  stage: StageName;
+  attempt: number;
+  host: string;
+  note: (progress: Progress) => void;
+}
+
+export class ProgressView {
+  readonly details: HeartbeatDetails;
+  readonly #note: (progress: Progress) => void;
+  #secondsPerUnit: number | null = null;
+  #tokensPerSecond: number | null = null;
+  #notes = 0;
+  #nextNoteMs: number;
+
+  constructor({ stage, attempt, host, note }: ProgressOptions) {
+    this.#note = note;
+    this.#nextNoteMs = performance.now() + FIRST_NOTE_MS;
+    this.details = {
+      stage,
+      phase: 'start',
+      step: 0,
+      steps: 0,
+      loss: null,
+      tokensPerSecond: null,
+      etaSeconds: null,
+      checkpointStep: null,
+      samplesDone: null,
+      samples: null,
+      attempt,
+      at: new Date().toISOString(),
+      host,
+      bytesUploaded: 0,
+    };
+  }
+
+  take(event: TrainerEvent): void {
+    const { details } = this;
+    details.at = new Date(event.at * 1000).toISOString();
+    switch (event.type) {
+      case 'phase':
+        details.phase = event.phase;
+        break;
+      case 'plan':
+        details.steps = event.steps;
+        details.step = event.fromStep;
+        break;
+      case 'step':
+        details.step = event.step;
+        details.loss = event.loss;
+        this.#pace(event.seconds, event.tokens);
+        details.etaSeconds = (details.steps - event.step) * (this.#secondsPerUnit ?? 0);
+        break;
+      case 'shard':
+        details.samplesDone = event.samplesDone;
+        details.samples = event.samples;
+        if (event.seconds > 0) this.#pace(event.seconds, event.tokens);
+        break;
+      default:
+        return;
+    }
+    details.tokensPerSecond = this.#tokensPerSecond;
+    this.#noteIfDue();
+  }
+
+  /** A checkpoint has been committed to the store: always worth a note within its budget. */
+  committed(step: number, bytes: number): void {
+    this.details.checkpointStep = Math.max(step, this.details.checkpointStep ?? 0);
+    this.details.bytesUploaded += bytes;
+  }
+
+  #pace(seconds: number, tokens: number): void {
+    const mix = (old: number | null, now: number): number => (old === null ? now : old + SMOOTHING * (now - old));
+    this.#secondsPerUnit = mix(this.#secondsPerUnit, seconds);
+    if (seconds > 0) this.#tokensPerSecond = mix(this.#tokensPerSecond, tokens / seconds);
+  }
+
+  #noteIfDue(): void {
+    const now = performance.now();
+    if (now < this.#nextNoteMs || this.#notes >= MOST_NOTES) return;
+    this.#notes++;
+    this.#nextNoteMs = now + FIRST_NOTE_MS * GROWTH ** this.#notes;
+    const { host: _, bytesUploaded: __, ...progress } = this.details;
+    this.#note(progress);
+  }
+}

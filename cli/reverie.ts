@@ -1,0 +1,118 @@
+/** The verbs of `reverie`. Exit codes: 0 done, 1 failed, 2 bad input or nothing to reach, 130 stopped by a signal. */
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { ReverieFailure } from '../contracts/failures.ts';
+import { NotReachable } from '../workers/connect.ts';
+import { SetupError } from './setup/say.mjs';
+
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    // A second one ends at once, by the default action.
+    stop.abort(new Stopped(signal));
+  });
+}
+class Stopped extends Error {}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number from 1.');
+  return value;
+}
+
+const program = new Command('reverie')
+  .description('Durable fine-tuning of diffusion language models.')
+  .exitOverride()
+  .configureHelp({ showGlobalOptions: false });
+
+program
+  .command('demo')
+  .description('The whole run on the embedded model and data, on this machine.')
+  .option('--keep', 'leave server and workers up', false)
+  .option('--preempt', 'SIGKILL the trainer in mid-training; compare with an undisturbed run', false)
+  .option('--json', 'end with one line of JSON', false)
+  .action(async (options: { keep: boolean; preempt: boolean; json: boolean }) => {
+    const { demo } = await import('./demo.ts');
+    await demo({ ...options, signal: stop.signal });
+  });
+
+program
+  .command('up')
+  .description('Temporal dev server with UI, a CPU worker and a GPU-queue worker, on this machine.')
+  .action(async () => (await import('./up.ts')).up(stop.signal));
+
+program
+  .command('worker')
+  .description('One worker, until SIGTERM: cpu runs workflows and light activities, gpu the trainer.')
+  .argument('<kind>', 'cpu or gpu')
+  .option('--queue <name>', 'task queue of a GPU worker', 'reverie-gpu')
+  .option('--ranks <n>', 'trainer processes (default: one for each GPU)', positive)
+  .option('--grace-seconds <n>', 'what a stop leaves for the last checkpoint', positive, 110)
+  .option('--log-level <level>', 'debug, info, warn or error', 'info')
+  .action(async (kind: string, options: { queue: string; ranks?: number; graceSeconds: number; logLevel: string }) => {
+    if (kind !== 'cpu' && kind !== 'gpu') throw new InvalidArgumentError(`Worker kind ${kind}; expected cpu or gpu.`);
+    const { runWorker } = await import('../workers/worker.ts');
+    await runWorker({ ...options, kind, ranks: options.ranks ?? null });
+  });
+
+program
+  .command('start')
+  .description('Start a run, as `temporal workflow start --type fineTune` does.')
+  .argument('[spec]', 'run spec, a JSON file (default: {}, the recipe for Dream 7B and s1K-1.1)')
+  .option('--id <id>', 'workflow id')
+  .option('--watch', 'show it live until it closes', false)
+  .action(async (file: string | undefined, options: { id?: string; watch: boolean }) => {
+    const { start } = await import('./runs.ts');
+    await start({ file: file ?? null, id: options.id ?? null, watch: options.watch, signal: stop.signal });
+  });
+
+program
+  .command('watch')
+  .description('Show a run live until it closes.')
+  .argument('<run>', 'workflow id')
+  .action(async (run: string) => (await import('./runs.ts')).watch(run, stop.signal));
+
+program
+  .command('plan')
+  .description('What a spec would do: rows, steps, memory, what is cached. Starts nothing.')
+  .argument('[spec]', 'run spec, a JSON file')
+  .option('--json', 'as JSON', false)
+  .action(async (file: string | undefined, options: { json: boolean }) => {
+    const { plan } = await import('./plan.ts');
+    await plan({ file: file ?? null, json: options.json });
+  });
+
+program
+  .command('compare')
+  .description('Base and tuned model of a finished run answer one prompt side by side, token by token.')
+  .argument('<run>', 'workflow id')
+  .argument('<prompt>', 'a user message')
+  .option('--max-new-tokens <n>', 'tokens of an answer', positive)
+  .option('--steps <n>', 'denoising steps', positive)
+  .action(async (run: string, prompt: string, options: { maxNewTokens?: number; steps?: number }) => {
+    const { compare } = await import('./compare.ts');
+    await compare({ run, prompt, ...options, signal: stop.signal });
+  });
+
+program
+  .command('doctor')
+  .description('Look at everything that a run needs; each line says how to mend it.')
+  .option('--json', 'as JSON', false)
+  .option('--fix', 'create missing search attributes', false)
+  .action(async (options: { json: boolean; fix: boolean }) => {
+    process.exitCode = await (await import('./doctor.ts')).doctor(options);
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else if (stop.signal.aborted) process.exitCode = 130;
+  else {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    const badInput =
+      error instanceof NotReachable ||
+      error instanceof SetupError ||
+      (error instanceof ReverieFailure && /Spec|Rejected/.test(error.type));
+    process.exitCode = badInput ? 2 : 1;
+  }
+}

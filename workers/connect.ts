@@ -1,0 +1,47 @@
+/** Connections to Temporal as its own tools configure them: TEMPORAL_* variables, profiles, TLS, API keys. */
+import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { NativeConnection } from '@temporalio/worker';
+
+export interface Connected<C> {
+  connection: C;
+  namespace: string;
+  address: string;
+}
+
+/** Thrown with four parts where nothing answers within some seconds. */
+export class NotReachable extends Error {}
+
+const CONNECT_MS = 4000;
+
+function config() {
+  const { connectionOptions, namespace } = loadClientConnectConfig();
+  return {
+    options: connectionOptions,
+    namespace: namespace ?? 'default',
+    address: connectionOptions.address ?? 'localhost:7233',
+  };
+}
+
+export async function connectClient(): Promise<Connected<Connection> & { client: Client }> {
+  const { options, namespace, address } = config();
+  const connection = await explain(address, Connection.connect({ ...options, connectTimeout: CONNECT_MS }));
+  return { connection, namespace, address, client: new Client({ connection, namespace }) };
+}
+
+export async function connectWorker(): Promise<Connected<NativeConnection>> {
+  const { options, namespace, address } = config();
+  return { connection: await explain(address, NativeConnection.connect(options)), namespace, address };
+}
+
+async function explain<T>(address: string, connecting: Promise<T>): Promise<T> {
+  try {
+    return await connecting;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new NotReachable(
+      `Temporal at ${address} does not answer (${reason.split('\n')[0]}); expected a server there; start one with \`reverie up\`, or set TEMPORAL_ADDRESS or TEMPORAL_PROFILE.`,
+      { cause: error },
+    );
+  }
+}

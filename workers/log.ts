@@ -1,0 +1,23 @@
+/** One JSON line an entry on standard error, the SDK's own included. */
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import pino, { type Logger } from 'pino';
+
+/** Must run before the first connection of a worker: the SDK's runtime is made once. */
+export function installLogging(level: string): Logger {
+  const log = pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+  Runtime.install({
+    logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
+      const entry = { ...meta };
+      switch (level) {
+        case 'ERROR':
+          return log.error(entry, message);
+        case 'WARN':
+          return log.warn(entry, message);
+        default:
+          return log.debug(entry, message);
+      }
+    }),
+    shutdownSignals: ['SIGTERM', 'SIGINT'],
+  });
+  return log;
+}

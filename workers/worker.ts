@@ -1,0 +1,97 @@
+/** The two kinds of workers and how they are wired: `cpu` runs workflows and light activities, `gpu` the trainer. */
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { Worker, type WorkerOptions } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createCpuActivities, createGpuActivities } from '../activities/activities.ts';
+import type { ActivityDeps } from '../activities/deps.ts';
+import { Artifacts } from '../activities/store/artifacts.ts';
+import { checkWritable, openStore } from '../activities/store/open-store.ts';
+import { CACHE_MARK, killMarked } from '../activities/trainer/process-tree.ts';
+import { TASK_QUEUE } from '../contracts/workflow-api.ts';
+import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
+import { connectWorker } from './connect.ts';
+import { type Environment, readEnvironment } from './environment.ts';
+import { countGpus } from './gpus.ts';
+import { installLogging } from './log.ts';
+import { createCommand, missingSearchAttributes } from './search-attributes.ts';
+
+export interface WorkerRequest {
+  kind: 'cpu' | 'gpu';
+  /** Task queue of a GPU worker: the class of its host. */
+  queue: string;
+  /** Trainer processes that train together; null is one for each GPU. */
+  ranks: number | null;
+  /** What a stop leaves the trainer for its last checkpoint. */
+  graceSeconds: number;
+  logLevel: string;
+}
+
+/** Heartbeats reach the server at least this often, and cancellations come back with them. */
+const HEARTBEAT_THROTTLE_MS = 2000;
+
+/** Runs until SIGTERM or SIGINT; then takes no new work, lets the trainer save, and returns. */
+export async function runWorker(request: WorkerRequest): Promise<void> {
+  const log = installLogging(request.logLevel);
+  const deps = await activityDeps(readEnvironment(), log);
+  const { connection, namespace, address } = await connectWorker();
+  try {
+    const { missing } = await missingSearchAttributes(connection, namespace);
+    if (missing.length > 0) {
+      throw new Error(
+        `Namespace ${namespace} has no search attribute ${missing.join(', ')}; expected all of Reverie's; run \`${createCommand(missing, namespace)}\` or \`reverie doctor --fix\`.`,
+      );
+    }
+    const common = { connection, namespace, identity: `${request.kind}:${process.pid}@${hostname()}` };
+    const options = request.kind === 'cpu' ? await cpuOptions(deps) : await gpuOptions(deps, request);
+    const worker = await Worker.create({ ...common, ...options });
+    log.info(
+      { address, namespace, queue: options.taskQueue, store: deps.store.url },
+      `${request.kind} worker is ready`,
+    );
+    await worker.run();
+  } finally {
+    await connection.close();
+  }
+}
+
+async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, log: Logger): Promise<ActivityDeps> {
+  const store = openStore(storeUrl);
+  await checkWritable(store);
+  await mkdir(cacheDir, { recursive: true });
+  const onDamaged = (uri: string, reason: string): void => log.warn({ uri, reason }, 'damaged artifact; it is rebuilt');
+  return { store, artifacts: new Artifacts(store, cacheDir, onDamaged), cacheDir, python, hub, log };
+}
+
+async function cpuOptions(deps: ActivityDeps): Promise<WorkerOptions> {
+  const workflowBundle = existsSync(workflowBundlePath)
+    ? { codePath: workflowBundlePath }
+    : { code: await bundleWorkflows() };
+  return {
+    taskQueue: TASK_QUEUE,
+    workflowBundle,
+    activities: createCpuActivities(deps),
+    // Some hold a data set in memory while they work.
+    maxConcurrentActivityTaskExecutions: 4,
+    maxCachedWorkflows: 200,
+    reuseV8Context: true,
+  };
+}
+
+async function gpuOptions(deps: ActivityDeps, { queue, ranks, graceSeconds }: WorkerRequest): Promise<WorkerOptions> {
+  // Trainers of a worker that was killed: the kernel has ended them with it, or this does.
+  const killed = await killMarked(CACHE_MARK, deps.cacheDir);
+  if (killed > 0) deps.log.warn({ killed }, 'ended trainers that an earlier worker had left');
+  const gpuDeps = { ...deps, ranks: ranks ?? Math.max(1, await countGpus()), host: hostname(), graceSeconds };
+  return {
+    taskQueue: queue,
+    activities: createGpuActivities(gpuDeps),
+    maxConcurrentActivityTaskExecutions: 1,
+    maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+    defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+    // Running activities hear of a shutdown at once: the notice belongs to the checkpoint.
+    shutdownGraceTime: 0,
+    shutdownForceTime: (graceSeconds + 30) * 1000,
+  };
+}

@@ -1,0 +1,33 @@
+/** How activities are called: queues, timeouts, retry policies, priorities, and the summary that the UI shows. */
+import { ActivityCancellationType, type ActivityOptions, proxyActivities } from '@temporalio/workflow';
+import type { RunSpec } from '../contracts/run-spec.ts';
+import type { CpuActivities, GpuActivities } from './activity-types.ts';
+
+/** On the workflow's own queue. A named failure comes back at once; what nobody has named is tried five more times. */
+export function cpu(summary: string): CpuActivities {
+  return proxyActivities<CpuActivities>({
+    startToCloseTimeout: '24 hours',
+    heartbeatTimeout: '60 seconds',
+    retry: { initialInterval: '1 second', maximumInterval: '1 minute', maximumAttempts: 6 },
+    summary,
+  });
+}
+
+/**
+ * On the GPU queue. Retried without limit, since all that is retryable there is a preemption or a lost worker, which
+ * costs no history; every other failure comes back for a verdict. Training goes before evaluation.
+ */
+export function gpu(spec: RunSpec, kind: 'train' | 'eval', summary: string): GpuActivities {
+  const { priority, fairnessKey, heartbeatTimeoutSeconds } = spec.policy;
+  const priorityKey = kind === 'train' ? priority : Math.min(5, priority + 1);
+  const options: ActivityOptions = {
+    taskQueue: spec.train.queue,
+    startToCloseTimeout: '30 days',
+    heartbeatTimeout: heartbeatTimeoutSeconds * 1000,
+    retry: { initialInterval: '1 second', backoffCoefficient: 1.5, maximumInterval: '30 seconds' },
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    priority: { priorityKey, ...(fairnessKey === null ? {} : { fairnessKey }) },
+    summary,
+  };
+  return proxyActivities<GpuActivities>(options);
+}

@@ -1,0 +1,79 @@
+/** The run as Markdown for the details pane of Temporal's UI: what happens, what happened, what to press. */
+import type { Progress, RunStatus, StageStatus } from '../contracts/workflow-api.ts';
+
+const marks: Record<StageStatus['state'], string> = {
+  waiting: '·',
+  running: '▶',
+  done: '✓',
+  cached: '✓ cached',
+  skipped: '–',
+  failed: '✗',
+};
+
+export function details(status: RunStatus): string {
+  const parts: string[] = [];
+  if (status.parked) {
+    const { stage, reason, holds, advice, until } = status.parked;
+    parts.push(`### ⏸ Parked in ${stage}`, fenced(reason), `**Kept:** ${holds}`, `**What to press:** ${advice}`);
+    parts.push(
+      `To give up, choose \`abort\`. The run waits until ${until}; then it ends as expired and its checkpoints stay.`,
+    );
+  }
+  parts.push(['| stage | | time | |', '|---|---|---|---|', ...status.stages.map(row)].join('\n'));
+  if (status.progress && status.state === 'running') parts.push(progressLine(status.progress));
+  if (status.accuracy) parts.push(accuracyLine(status.accuracy));
+  if (status.incidents.length > 0) {
+    const lines = status.incidents.slice(-10).map(({ at, stage, type, message, action }) => {
+      return `- ${at.slice(0, 19)}Z · ${stage} · **${type}** → ${action}\n${fenced(message)}`;
+    });
+    parts.push(`### Incidents (${status.incidents.length})`, lines.join('\n'));
+  }
+  if (status.gpuHours > 0) parts.push(`GPU time so far: ${status.gpuHours.toFixed(2)} h.`);
+  if (status.report) parts.push(`Report: \`${status.report}\``);
+  return parts.join('\n\n');
+}
+
+const row = ({ name, state, seconds, note }: StageStatus): string =>
+  `| ${name} | ${marks[state]} | ${seconds === null ? '' : `${seconds.toFixed(1)} s`} | ${note ?? ''} |`;
+
+export function progressLine(progress: Progress): string {
+  const {
+    stage,
+    phase,
+    step,
+    steps,
+    loss,
+    tokensPerSecond,
+    etaSeconds,
+    checkpointStep,
+    samples,
+    samplesDone,
+    attempt,
+  } = progress;
+  const said = [`**${stage}** (${phase}, attempt ${attempt})`];
+  if (samples !== null) said.push(`${samplesDone} of ${samples} answers`);
+  else if (steps > 0) said.push(`step ${step} of ${steps}`);
+  if (loss !== null) said.push(`loss ${loss.toFixed(4)}`);
+  if (tokensPerSecond !== null) said.push(`${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s`);
+  if (etaSeconds !== null) said.push(`about ${duration(etaSeconds)} to go`);
+  if (checkpointStep !== null) said.push(`last checkpoint at step ${checkpointStep}`);
+  return `${said.join(' · ')}, as of ${progress.at.slice(11, 19)} UTC`;
+}
+
+function accuracyLine({ base, tuned, n }: NonNullable<RunStatus['accuracy']>): string {
+  const percent = (value: number | null): string => (value === null ? '…' : `${(100 * value).toFixed(1)} %`);
+  return `Accuracy on ${n} questions: base ${percent(base)}, tuned ${percent(tuned)}.`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** Untrusted text stays text: in a code block whose fence is longer than any run of backticks within. */
+function fenced(text: string): string {
+  const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
+  const fence = '`'.repeat(longest + 1);
+  return `${fence}\n${text}\n${fence}`;
+}

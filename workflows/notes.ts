@@ -1,0 +1,18 @@
+/** One line about a stage's result, for the UI's table and for `watch`. */
+import type { EvalSummary, FilterSummary, TrainSummary } from '../contracts/stages.ts';
+
+export function describeFilter({ train, validation }: FilterSummary): string {
+  const rejected = [train, validation].flatMap((split) => Object.values(split.rejected)).reduce((sum, n) => sum + n, 0);
+  return `${train.kept} + ${validation.kept} rows kept, ${rejected} rejected`;
+}
+
+export function describeTrain({ steps, finalLoss, validationLoss }: TrainSummary): string {
+  const validation = validationLoss === null ? '' : `, validation loss ${validationLoss.toFixed(4)}`;
+  return `${steps} steps, loss ${finalLoss.toFixed(4)}${validation}`;
+}
+
+export function describeEval({ accuracy, correct, incorrect, ungradable }: EvalSummary): string {
+  const said =
+    accuracy === null ? 'nothing gradable' : `${(100 * accuracy).toFixed(1)} % (${correct} of ${correct + incorrect})`;
+  return ungradable > 0 ? `${said}, ${ungradable} ungradable` : said;
+}
