@@ -79,6 +79,20 @@ test("joins s1K's list of trajectories and wraps it as asked", async (t) => {
   assert.equal((await withTrace('none')).train[0]?.response, 'a');
 });
 
+test('adds no empty trace to a response, and makes no response of a trace alone', async (t) => {
+  const row = { question: 'q', solution: 's', attempt: 'a', thinking_trajectories: ['t'] };
+  const rows = [row, { ...row, thinking_trajectories: [] }, { ...row, attempt: ' ' }];
+  const { train, validation } = await convert(
+    t,
+    { 'a.jsonl': lines(...rows) },
+    { mapping: { preset: 's1k', includeTrace: 'plain' } },
+  );
+  assert.deepEqual(
+    byId([...train, ...validation]).map(({ response }) => response),
+    ['t\n\na', 'a', ' '],
+  );
+});
+
 test('explicit columns go before the preset', async (t) => {
   const row = { question: 'q', solution: 's', name: 'r7', deepseek_attempt: 'd' };
   const { train, validation } = await convert(
