@@ -62,8 +62,17 @@ export default defineConfig(
       ],
       '@typescript-eslint/no-misused-promises': 'error',
       '@typescript-eslint/no-unnecessary-type-assertion': 'error',
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', ignoreRestSiblings: true }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { argsIgnorePattern: '^_', varsIgnorePattern: '^_$', ignoreRestSiblings: true },
+      ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      // What an AbortSignal was given as its reason is thrown on as it is.
+      '@typescript-eslint/only-throw-error': ['error', { allowThrowingAny: true, allowThrowingUnknown: true }],
+      '@typescript-eslint/prefer-promise-reject-errors': [
+        'error',
+        { allowThrowingAny: true, allowThrowingUnknown: true },
+      ],
       // A promise returned from inside try must be awaited there, or the catch does not see it.
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
       // Stages share one asynchronous shape, also where one has nothing to wait for.
@@ -110,7 +119,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['activities/*/activity.ts', 'activities/stage.ts'],
+    files: ['activities/*/activity.ts', 'activities/{stage,heartbeat,execution}.ts'],
     rules: {
       '@typescript-eslint/no-restricted-imports': noImports(
         banFolders('workflows', 'workers', 'cli', 'test'),

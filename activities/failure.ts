@@ -1,6 +1,6 @@
 /** The one place where the domain's failures become Temporal's: same type, same message, details beside it. */
 import { ApplicationFailure, ApplicationFailureCategory, TemporalFailure } from '@temporalio/common';
-import { ReverieFailure } from '../contracts/failures.ts';
+import { isReverieFailure } from '../contracts/failures.ts';
 import { asDiskFull } from './store/disk-full.ts';
 
 /**
@@ -10,7 +10,7 @@ import { asDiskFull } from './store/disk-full.ts';
  */
 export function asActivityFailure(error: unknown): Error {
   if (error instanceof TemporalFailure || (error instanceof Error && error.name === 'AbortError')) return error;
-  const failure = error instanceof ReverieFailure ? error : asDiskFull(error, pathOf(error));
+  const failure = isReverieFailure(error) ? error : asDiskFull(error, pathOf(error));
   if (failure === null) return error instanceof Error ? error : new Error(String(error));
   const preempted = failure.type === 'Preempted';
   return ApplicationFailure.create({

@@ -2,7 +2,6 @@
  * One heartbeat round the whole of an activity. It goes on only while the work reports progress: a heartbeat from a
  * mere timer would hide a hang.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import { ReverieFailure } from '../contracts/failures.ts';
 import type { Transfer } from './store/store.ts';
@@ -84,9 +83,8 @@ function intervalMs(heartbeatTimeoutMs: number | undefined): number {
 /** Ends an activity whose work does not even answer its signal; otherwise never settles. */
 function rejectAfterGrace(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener('abort', async () => {
-      await sleep(GRACE_MS, undefined, { ref: false });
-      reject(signal.reason);
+    signal.addEventListener('abort', () => {
+      setTimeout(() => reject(signal.reason as Error), GRACE_MS).unref();
     });
   });
 }

@@ -1,6 +1,6 @@
 /** `reverie demo`: the whole run on the embedded model and data, from nothing to its report, on this machine. */
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CACHE_MARK, killMarked } from '../activities/trainer/process-tree.ts';
 import type { RunResult } from '../contracts/workflow-api.ts';
@@ -18,6 +18,10 @@ export interface DemoOptions {
   preempt: boolean;
   /** End with one line of JSON on standard output; everything else goes to standard error. */
   json: boolean;
+  /** Where server, store, cache and logs lie; null is the clone's own folder. */
+  dir: string | null;
+  /** Another run spec in place of the demo's. */
+  spec: string | null;
   signal: AbortSignal;
 }
 
@@ -30,12 +34,15 @@ interface Outcome {
 }
 
 const root = join(import.meta.dirname, '..');
-const demoDir = join(root, '.reverie', 'demo');
+const ownDir = join(root, '.reverie', 'demo');
+const ownSpec = join(root, 'infra', 'demo', 'spec.json');
 /** The demo's model saves in a moment; nothing needs longer. */
 const GRACE_SECONDS = 20;
 
-export async function demo({ keep, preempt, json, signal }: DemoOptions): Promise<void> {
+export async function demo({ keep, preempt, json, signal, ...places }: DemoOptions): Promise<void> {
   const startedMs = performance.now();
+  const demoDir = resolve(places.dir ?? ownDir);
+  const specFile = places.spec ?? ownSpec;
   const out = json ? process.stderr : process.stdout;
   const folders = preempt ? ['preempted', 'undisturbed'] : ['.'];
   const outcomes: Outcome[] = [];
@@ -51,7 +58,7 @@ export async function demo({ keep, preempt, json, signal }: DemoOptions): Promis
             ? '\nOnce with a SIGKILL in mid-training:\n'
             : '\nOnce more undisturbed, in a fresh store:\n',
         );
-      outcomes.push(await runOnce(stack, dir, out, signal, folder === 'preempted'));
+      outcomes.push(await runOnce({ stack, dir, specFile, out, signal, kill: folder === 'preempted' }));
     } finally {
       const last = folder === folders.at(-1);
       if (!(keep && last) || signal.aborted) {
@@ -78,23 +85,27 @@ async function openStack(dir: string, out: NodeJS.WriteStream, signal: AbortSign
     graceSeconds: GRACE_SECONDS,
   });
   // When this process is told to end at once, nothing that it started stays.
-  process.once('exit', () => Object.values(stack.children).forEach((child) => child.kill()));
+  process.once('exit', () => {
+    for (const child of Object.values(stack.children)) child.kill();
+  });
   signal.throwIfAborted();
   Object.assign(process.env, stack.env);
   out.write(`Temporal at ${stack.address}, its UI at ${stack.uiUrl}, logs in ${stack.logs}\n`);
   return stack;
 }
 
-async function runOnce(
-  stack: Stack,
-  dir: string,
-  out: NodeJS.WriteStream,
-  signal: AbortSignal,
-  kill: boolean,
-): Promise<Outcome> {
+async function runOnce(request: {
+  stack: Stack;
+  dir: string;
+  specFile: string;
+  out: NodeJS.WriteStream;
+  signal: AbortSignal;
+  kill: boolean;
+}): Promise<Outcome> {
+  const { stack, dir, specFile, out, signal, kill } = request;
   const { client, connection } = await connectClient();
   try {
-    const spec = await readSpecFile(join(root, 'infra', 'demo', 'spec.json'));
+    const spec = await readSpecFile(specFile);
     const workflowId = `demo-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`;
     const handle = await startRun({ client, workflowId, spec });
     const uiUrl = `${stack.uiUrl}/namespaces/default/workflows/${workflowId}/${handle.firstExecutionRunId}`;

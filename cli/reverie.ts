@@ -1,17 +1,22 @@
 /** The verbs of `reverie`. Exit codes: 0 done, 1 failed, 2 bad input or nothing to reach, 130 stopped by a signal. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { ReverieFailure } from '../contracts/failures.ts';
+import { isReverieFailure } from '../contracts/failures.ts';
 import { NotReachable } from '../workers/connect.ts';
 import { SetupError } from './setup/say.mjs';
 
+class Stopped extends Error {}
 const stop = new AbortController();
+/** Under npm one Ctrl-C arrives twice, from the terminal and from npm. */
+const ONE_PRESS_MS = 1000;
+let pressedMs: number | null = null;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => {
-    // A second one ends at once, by the default action.
-    stop.abort(new Stopped(signal));
+  process.on(signal, () => {
+    pressedMs ??= performance.now();
+    if (!stop.signal.aborted) stop.abort(new Stopped(signal));
+    // Pressed again: at once. Children are killed on the way out.
+    else if (performance.now() - pressedMs > ONE_PRESS_MS) process.exit(130);
   });
 }
-class Stopped extends Error {}
 
 function positive(text: string): number {
   const value = Number(text);
@@ -30,9 +35,11 @@ program
   .option('--keep', 'leave server and workers up', false)
   .option('--preempt', 'SIGKILL the trainer in mid-training; compare with an undisturbed run', false)
   .option('--json', 'end with one line of JSON', false)
-  .action(async (options: { keep: boolean; preempt: boolean; json: boolean }) => {
+  .option('--dir <folder>', 'where server, store, cache and logs lie (default: .reverie/demo)')
+  .option('--spec <file>', "another run spec than the demo's own")
+  .action(async (options: { keep: boolean; preempt: boolean; json: boolean; dir?: string; spec?: string }) => {
     const { demo } = await import('./demo.ts');
-    await demo({ ...options, signal: stop.signal });
+    await demo({ ...options, dir: options.dir ?? null, spec: options.spec ?? null, signal: stop.signal });
   });
 
 program
@@ -112,7 +119,7 @@ try {
     const badInput =
       error instanceof NotReachable ||
       error instanceof SetupError ||
-      (error instanceof ReverieFailure && /Spec|Rejected/.test(error.type));
+      (isReverieFailure(error) && /Spec|Rejected/.test(error.type));
     process.exitCode = badInput ? 2 : 1;
   }
 }

@@ -69,6 +69,9 @@ export class ReverieFailure<T extends FailureType = FailureType> extends Error {
   }
 }
 
+/** `instanceof` alone would leave the details untyped. */
+export const isReverieFailure = (error: unknown): error is ReverieFailure => error instanceof ReverieFailure;
+
 /** Bad input in words, several problems in one failure. */
 export function rejected(
   type: 'InvalidSpec' | 'DatasetRejected' | 'ModelRejected',

@@ -8,7 +8,7 @@ import type { GpuDeps } from '../gpu-deps.ts';
 import { lookUpStage, runStage } from '../stage.ts';
 import { ProgressView } from '../trainer/progress.ts';
 import { asTrainerFailure } from '../trainer/run-trainer.ts';
-import { train, type TrainRequest } from './train.ts';
+import { type TrainRequest, train } from './train.ts';
 
 type Look = Pick<TrainRequest, 'spec' | 'filtered' | 'model'>;
 

@@ -23,7 +23,7 @@ export class Publisher {
   #waiting: Saved | null = null;
   #running: Promise<void> | null = null;
   /** The newest upload's error, while none has succeeded since. */
-  lastError: unknown = null;
+  lastError: Error | null = null;
 
   constructor(options: {
     checkpoints: Checkpoints;
@@ -63,7 +63,7 @@ export class Publisher {
         await this.#checkpoints.retain();
       } catch (error) {
         // Training goes on while the disk holds: the next checkpoint brings everything up.
-        this.lastError = error;
+        this.lastError = error instanceof Error ? error : new Error(String(error));
         this.#log.warn({ step: saved.step, err: error }, 'checkpoint not uploaded; training goes on');
       } finally {
         await rm(hold, { force: true });

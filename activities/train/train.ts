@@ -4,13 +4,13 @@
  */
 import { copyFile, cp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ReverieFailure } from '../../contracts/failures.ts';
+import { isReverieFailure, ReverieFailure } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { ArtifactRef, TrainSummary } from '../../contracts/stages.ts';
 import type { Execution, GpuDeps } from '../gpu-deps.ts';
 import type { StageContext } from '../stage.ts';
 import { Checkpoints, type FetchedCheckpoint } from '../store/checkpoints.ts';
-import { type ProgressView } from '../trainer/progress.ts';
+import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { Attempts } from './attempts.ts';
 import { Publisher } from './publisher.ts';
@@ -113,9 +113,9 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
     await publisher
       .settled()
       .catch((reason: unknown) => deps.log.warn({ err: reason }, 'the last checkpoint stayed on this host'));
-    const how = error instanceof ReverieFailure ? error.type : 'error';
+    const how = isReverieFailure(error) ? error.type : 'error';
     // A trainer killed from outside left no word either: attempts that die so in a row are no progress.
-    const spoke = !(error instanceof ReverieFailure && error.type === 'Preempted' && !context.signal.aborted);
+    const spoke = !(isReverieFailure(error) && error.type === 'Preempted' && !context.signal.aborted);
     if (spoke) await ended(how, view.details.step);
     context.signal.throwIfAborted();
     throw error;
