@@ -6,10 +6,10 @@ import numpy
 import pytest
 import torch
 
-from dream_trainer.batches import TrainingBatches
+from dream_trainer.batches import Batch, TrainingBatches
 from dream_trainer.config import DreamConfig
 from dream_trainer.data import Row
-from dream_trainer.noise import permutation, uniforms, words
+from dream_trainer.noise import uniforms, words
 from dream_trainer.spec import ObjectiveSpec
 
 GOLDEN = [4197087623300854447, 3339914465849773615]
@@ -59,10 +59,15 @@ def test_a_rows_noise_does_not_depend_on_its_batch() -> None:
 
 
 def test_another_seed_or_epoch_gives_other_noise_and_order() -> None:
-    assert not torch.equal(uniform := torch.from_numpy(uniforms(8, 1, "noise", 0, 3)), torch.zeros(8))
-    for key in ((2, "noise", 0, 3), (1, "noise", 1, 3), (1, "noise", 0, 4)):
-        assert not torch.equal(uniform, torch.from_numpy(uniforms(8, *key)))
-    assert permutation(20, 1, "order", 0).tolist() != permutation(20, 1, "order", 1).tolist()
+    whole = batches(len(ROWS), cutoff="none")  # One batch is one epoch.
+
+    def by_row(batch: Batch) -> list[list[bool]]:
+        return [batch.masked_BS[batch.rows.index(row)].tolist() for row in range(len(ROWS))]
+
+    first, second = whole.batch(1), whole.batch(2)
+    other = batches(len(ROWS), seed=2, cutoff="none").batch(1)
+    assert first.rows != second.rows and first.rows != other.rows
+    assert by_row(first) != by_row(second) and by_row(first) != by_row(other)
 
 
 def test_noise_never_changes_between_versions() -> None:

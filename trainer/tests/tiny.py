@@ -117,7 +117,7 @@ def start(spec: dict[str, Any], run_dir: Path, ranks: int = 1) -> subprocess.Pop
     (run_dir / "spec.json").write_text(json.dumps(spec))
     command = [sys.executable, "-m", "dream_trainer", "train", "--spec", str(run_dir / "spec.json")]
     command += ["--run-dir", str(run_dir)] + (["--ranks", str(ranks)] if ranks > 1 else [])
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
