@@ -138,7 +138,8 @@ function nearest(word: string, known: readonly string[]): string | null {
 function elsewhere(schema: z.ZodType | undefined, word: string, path: readonly string[] = []): string | null {
   const object = unwrap(schema);
   if (!(object instanceof z.ZodObject)) return null;
-  for (const [name, field] of Object.entries(object.shape as Record<string, z.ZodType>)) {
+  const fields = object.shape as Record<string, z.ZodType>;
+  for (const [name, field] of Object.entries(fields)) {
     if (flat(name) === flat(word)) return [...path, name].join('.');
     const deeper = elsewhere(field, word, [...path, name]);
     if (deeper !== null) return deeper;

@@ -29,7 +29,7 @@ const tool = (/** @type {string} */ name) => join(root, 'node_modules', '.bin', 
 const lintChecks = [
   { name: 'tsc', program: tool('tsc'), args: ['--noEmit'] },
   { name: 'eslint', program: tool('eslint'), args: ['.', '--max-warnings=0'] },
-  { name: 'biome', program: tool('biome'), args: ['ci', '--error-on-warnings', '.'] },
+  { name: 'biome', program: tool('biome'), args: ['ci', '--colors=off', '--error-on-warnings', '.'] },
   { name: 'ruff check', program: python, args: ['-m', 'ruff', 'check', 'trainer'] },
   { name: 'ruff format', program: python, args: ['-m', 'ruff', 'format', '--check', 'trainer'] },
   { name: 'pyright', program: tool('pyright'), args: ['--project', 'trainer', '--pythonpath', python] },
@@ -139,7 +139,7 @@ function run({ name, program, args, cwd = root }, { quiet = false } = {}) {
   const startedAt = performance.now();
   return new Promise((resolve) => {
     let output = '';
-    const env = quiet ? { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' } : process.env;
+    const env = quiet ? { ...process.env, NO_COLOR: '1' } : process.env;
     const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
     const streams = /** @type {const} */ ([
       [child.stdout, process.stdout],

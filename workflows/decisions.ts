@@ -1,6 +1,6 @@
 /** What next after this failure? Pure functions of what happened; the workflow only carries them out. */
 import type { FailureType } from '../contracts/failures.ts';
-import { verdicts, type Verdict } from '../contracts/failures.ts';
+import { type Verdict, verdicts } from '../contracts/failures.ts';
 import type { RunSpec } from '../contracts/run-spec.ts';
 
 /** A failure as the workflow sees it; details come from outside and are read with care. */

@@ -311,7 +311,7 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
     throw error;
   } finally {
     if (run.state !== 'running')
-      CancellationScope.nonCancellable(async () =>
+      await CancellationScope.nonCancellable(async () =>
         upsertSearchAttributes([{ key: attributes.state, value: run.state }]),
       );
     show();
