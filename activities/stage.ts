@@ -40,7 +40,6 @@ export async function runStage<S>({ deps, stage, key, work, stallSeconds }: Stag
       try {
         await sweepLeftovers(scratch);
         const summary = await work({ ...beat, dir });
-        beat.signal.throwIfAborted();
         const manifest = await artifacts.commit(stage, key, dir, summary, beat.transfer);
         await artifacts.keep(manifest, dir);
         const seconds = (performance.now() - startedMs) / 1000;

@@ -3,6 +3,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetObjectCommand, HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { asDiskFull } from './disk-full.ts';
@@ -12,13 +13,15 @@ import type { Transfer } from './store.ts';
 
 /** In a row and without a byte gained; every byte gained starts the count again. */
 const MAX_IDLE_ATTEMPTS = 5;
+const BACK_OFF_MS = 200;
+
+/** The object was written anew between two requests: what came before belongs to other content. */
+class Replaced extends Error {}
 
 interface Source {
   client: S3Client;
   bucket: string;
   key: string;
-  /** For tests; after n idle attempts the pause is 2ⁿ times this. */
-  backOffMs?: number;
 }
 
 /** Null where there is no such object. */
@@ -29,8 +32,7 @@ export async function downloadResuming(source: Source, file: string, transfer: T
     try {
       return await downloadVersion(source, object, file, transfer);
     } catch (error) {
-      // Written anew between two requests: what came before belongs to other content.
-      if ((statusOf(error) !== 412 && !isNoSuchKey(error)) || tries === 3) throw error;
+      if (!(error instanceof Replaced) || tries === 3) throw error;
     }
   }
 }
@@ -78,7 +80,7 @@ async function downloadVersion(source: Source, version: Version, file: string, t
     });
     return { size: version.size, sha256 };
   } catch (error) {
-    if (statusOf(error) === 412) await rm(partial, { force: true });
+    if (error instanceof Replaced) await rm(partial, { force: true });
     throw error;
   } finally {
     await out.close();
@@ -93,10 +95,15 @@ async function fill(source: Source, { size, etag }: Version, partial: string, ou
     const before = position;
     let cause: unknown = new Error('the connection ended early');
     try {
-      const { Body, ContentRange } = await source.client.send(
+      const { Body, ContentRange, ETag } = await source.client.send(
         new GetObjectCommand({ Bucket: source.bucket, Key: source.key, Range: `bytes=${position}-`, IfMatch: etag }),
         transfer.signal ? { abortSignal: transfer.signal } : {},
       );
+      // Some stores take the condition and ignore it.
+      if (ETag !== undefined && ETag !== etag) {
+        (Body as Readable).destroy();
+        throw new Replaced(`${source.key} was replaced during its download`);
+      }
       if (position > 0 && !ContentRange?.startsWith(`bytes ${position}-`)) {
         // A store without ranges sends the whole.
         hash = createHash('sha256');
@@ -111,9 +118,11 @@ async function fill(source: Source, { size, etag }: Version, partial: string, ou
       }
     } catch (error) {
       transfer.signal?.throwIfAborted();
-      if ((error as NodeJS.ErrnoException).syscall === 'write' && asDiskFull(error, partial))
-        throw asDiskFull(error, partial);
+      // The hash has the chunk already and the file has not: there is no going on from here.
+      if ((error as NodeJS.ErrnoException).syscall === 'write') throw asDiskFull(error, partial) ?? error;
       const status = statusOf(error);
+      if (status === 412 || isNoSuchKey(error)) throw new Replaced(`${source.key} was replaced during its download`);
+      if (error instanceof Replaced) throw error;
       // The SDK has tried again where that helps; what it reports about the request itself is final.
       if (status !== undefined && status >= 400 && status < 500) throw error;
       cause = error;
@@ -121,7 +130,7 @@ async function fill(source: Source, { size, etag }: Version, partial: string, ou
     idle = position > before ? 0 : idle + 1;
     if (idle === MAX_IDLE_ATTEMPTS) throw cause;
     if (position < size)
-      await sleep((source.backOffMs ?? 200) * 2 ** idle, undefined, transfer.signal && { signal: transfer.signal });
+      await sleep(BACK_OFF_MS * 2 ** idle, undefined, transfer.signal && { signal: transfer.signal });
   }
   return hash.digest('hex');
 }

@@ -70,6 +70,20 @@ test('a partial file of an older version is not continued', { skip }, async () =
   assert.equal(got?.sha256, createHash('sha256').update(newer).digest('hex'));
 });
 
+test('an object that is replaced in mid-download is fetched anew, not mixed', { skip }, async () => {
+  await open().put('replaced/file', randomBytes(6_000_000));
+  const newer = randomBytes(6_000_000);
+  const proxy = await startCuttingProxy(server?.endpoint ?? '', 3_000_000, 1, () => open().put('replaced/file', newer));
+  const got = await open({ endpoint: proxy.endpoint }).download('replaced/file', join(root, 'replaced'));
+  await proxy.stop();
+  assert.equal(proxy.cuts, 1);
+  assert.equal(got?.sha256, createHash('sha256').update(newer).digest('hex'));
+  assert.deepEqual(
+    (await readdir(root)).filter((name) => name.startsWith('replaced')),
+    ['replaced'],
+  );
+});
+
 test('a small object is read again when its body breaks off', { skip }, async () => {
   const body = randomBytes(500_000);
   await open().put('small/object', body);

@@ -88,6 +88,12 @@ export function storeSuite(open: () => Promise<StoreUnderTest>, skip: string | f
     assert.deepEqual(await keysUnder(store, 'many'), ['many-more/0']);
   });
 
+  test('lists by key, not folder by folder', { skip }, async () => {
+    const names = ['order/a.txt', 'order/a/b', 'order/a0'];
+    for (const name of [...names].reverse()) await store.put(name, Buffer.from('x'));
+    assert.deepEqual(await keysUnder(store, 'order/'), names);
+  });
+
   test('deletes what is there and does not mind what is not', { skip }, async () => {
     await store.put('gone/a', Buffer.from('a'));
     await store.delete(['gone/a', 'gone/b', 'never/c']);
