@@ -82,10 +82,13 @@ program
   .command('plan')
   .description('What a spec would do: rows, steps, memory, what is cached. Starts nothing.')
   .argument('[spec]', 'run spec, a JSON file')
+  .option('--gpus <n>', 'GPUs to plan for (default: those of this host)', positive)
+  .option('--gpu-memory-gib <gib>', 'memory of each', positive)
   .option('--json', 'as JSON', false)
-  .action(async (file: string | undefined, options: { json: boolean }) => {
+  .action(async (file: string | undefined, options: { gpus?: number; gpuMemoryGib?: number; json: boolean }) => {
     const { plan } = await import('./plan.ts');
-    await plan({ file: file ?? null, json: options.json });
+    const { gpus = null, gpuMemoryGib = null, json } = options;
+    process.exitCode = await plan({ file: file ?? null, json, gpus, gpuMemoryGib, signal: stop.signal });
   });
 
 program
