@@ -1,8 +1,9 @@
-/** A long-lived child process with its output in a log file: ready by a sign, stopped to the end. */
-import { createWriteStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+/** A long-lived child process whose output goes straight into a log file: ready by a sign in it, stopped to the end. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { execa } from 'execa';
 
 export interface ChildRequest {
   name: string;
@@ -11,42 +12,40 @@ export interface ChildRequest {
   env?: Record<string, string>;
   logFile: string;
   /** Text in its output that tells that it is ready. */
-  readyText?: string;
+  readyText: string;
   /** From SIGTERM to SIGKILL. */
   stopSeconds: number;
 }
 
-/** A group of its own: Ctrl-C in the terminal reaches us alone, and we stop the children in order. */
-const launch = ({ command, args, env }: ChildRequest) =>
-  execa(command, args, {
-    env: env ?? {},
-    detached: true,
-    buffer: false,
-    reject: false,
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-  });
+const LOOK_MS = 50;
+
+/**
+ * A group of its own: Ctrl-C in the terminal reaches us alone, and we stop the children in order. The log is the
+ * child's own file, so that it can outlive us.
+ */
+const launch = ({ command, args, env }: ChildRequest, log: number) =>
+  spawn(command, args, { env: { ...process.env, ...env }, detached: true, stdio: ['ignore', log, log] });
 
 export class Child {
   readonly request: ChildRequest;
   readonly #process: ReturnType<typeof launch>;
-  #ready: () => void = () => {};
-  readonly #isReady = new Promise<void>((done) => (this.#ready = done));
+  readonly #logStart: Promise<number>;
+  readonly #over: Promise<void>;
+  #ended = false;
   #stopping = false;
   #released = false;
 
   constructor(request: ChildRequest) {
     this.request = request;
-    const log = createWriteStream(request.logFile, { flags: 'a' });
-    this.#process = launch(request);
-    for (const stream of [this.#process.stdout, this.#process.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        log.write(chunk);
-        if (request.readyText && chunk.includes(request.readyText)) this.#ready();
+    const log = openSync(request.logFile, 'a');
+    this.#logStart = stat(request.logFile).then(({ size }) => size);
+    this.#process = launch(request, log);
+    closeSync(log);
+    this.#over = Promise.race([once(this.#process, 'exit'), once(this.#process, 'error')])
+      .catch(() => {})
+      .then(() => {
+        this.#ended = true;
       });
-    }
-    void this.#process.finally(() => log.end());
   }
 
   get pid(): number | undefined {
@@ -54,35 +53,42 @@ export class Child {
   }
 
   /** Resolves at the sign; throws with the log's last lines when the child ends before. */
-  async ready(timeoutMs: number): Promise<void> {
-    const ended = this.#process.then(() => 'ended' as const);
-    const first = await Promise.race([this.#isReady, ended, sleep(timeoutMs, 'late' as const, { ref: false })]);
-    if (first === undefined) return;
-    const tail = (await readFile(this.request.logFile, 'utf8').catch(() => '')).trim().split('\n').slice(-5).join('\n');
-    throw new Error(
-      `${this.request.name} ${first === 'late' ? `was not ready after ${timeoutMs / 1000} s` : 'ended at once'}; expected it to run; its log, ${this.request.logFile}, ends with:\n${tail}`,
-    );
+  async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const { name, logFile, readyText } = this.request;
+    const deadline = Date.now() + timeoutMs;
+    const from = await this.#logStart;
+    for (;;) {
+      signal?.throwIfAborted();
+      const over = this.#ended || Date.now() > deadline;
+      const said = (await readFile(logFile)).subarray(from).toString();
+      if (said.includes(readyText)) return;
+      if (over) {
+        const tail = said.trim().split('\n').slice(-5).join('\n');
+        const came = this.#ended ? 'ended at once' : `was not ready after ${timeoutMs / 1000} s`;
+        throw new Error(`${name} ${came}; expected it to run; its log, ${logFile}, ends with:\n${tail}`);
+      }
+      await sleep(LOOK_MS);
+    }
   }
 
   async stop(): Promise<void> {
-    if (this.#stopping) return void (await this.#process);
-    this.#stopping = true;
-    this.#process.kill('SIGTERM');
-    const ended = await Promise.race([this.#process, sleep(this.request.stopSeconds * 1000, null, { ref: false })]);
-    if (ended === null) this.kill();
-    await this.#process;
+    if (!this.#stopping) {
+      this.#stopping = true;
+      this.#process.kill('SIGTERM');
+      await Promise.race([this.#over, sleep(this.request.stopSeconds * 1000, null, { ref: false })]);
+      if (!this.#ended) this.kill();
+    }
+    await this.#over;
   }
 
   /** From here on it outlives this process. */
   release(): void {
     this.#released = true;
     this.#process.unref();
-    for (const stream of [this.#process.stdout, this.#process.stderr]) (stream as unknown as { unref(): void }).unref();
   }
 
   kill(): void {
-    if (this.#released) return;
-    if (this.pid === undefined) return;
+    if (this.#released || this.pid === undefined) return;
     try {
       process.kill(-this.pid, 'SIGKILL');
     } catch {

@@ -44,12 +44,16 @@ export class Attempts {
     await this.#store.put(`${this.#root}${prefix}.json`, Buffer.from(JSON.stringify(attempt)));
   }
 
-  /** Throws NoProgress when the two newest attempts of this run began at `fromStep` and died without a word. */
+  /**
+   * Throws NoProgress when the two newest attempts of this run began at `fromStep` and died without a word. Told once,
+   * that silence no longer counts: the run waits for a person now, and their resume has to find a way on.
+   */
   async assertProgress(workflowId: string, fromStep: number): Promise<void> {
     const before = (await this.list()).filter((attempt) => attempt.workflowId === workflowId).slice(-SILENT_BEFORE);
     const stuck =
       before.length === SILENT_BEFORE && before.every((at) => at.ended === null && at.fromStep === fromStep);
     if (!stuck) return;
+    await this.#forgive(workflowId);
     throw new ReverieFailure(
       'NoProgress',
       `Two attempts in a row started from step ${fromStep} and died without a word (on ${before.map(({ host }) => host).join(' and ')}); expected a checkpoint beyond it; look at those hosts (out of memory? reclaimed at once?), or set train.checkpointEverySteps lower, then resume.`,
@@ -57,8 +61,7 @@ export class Attempts {
     );
   }
 
-  /** After a person has resumed the run, earlier silence no longer counts. */
-  async forgive(workflowId: string): Promise<void> {
+  async #forgive(workflowId: string): Promise<void> {
     for await (const { key } of this.#store.list(this.#root)) {
       const bytes = await this.#store.get(key);
       const parsed = bytes && attemptSchema.safeParse(parseJson(bytes));

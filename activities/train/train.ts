@@ -74,7 +74,6 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
     },
   });
   let plan: Plan | null = null;
-  let last: string | null = found?.folder ?? null;
   const ended = (how: string, step: number | null): Promise<void> =>
     attempts.put(execution.attemptPrefix, { ...record, ended: { at: new Date().toISOString(), how, step } });
   let done: Done;
@@ -103,10 +102,9 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
         context.describe({ ...view.details });
         context.progress();
         if (event.type === 'plan') plan = event;
-        if (event.type !== 'checkpoint') return;
-        last = event.path;
         // The artifact follows at once on the final one.
-        if (event.reason !== 'final') publisher.add({ step: event.step, folder: event.path, bytes: event.bytes });
+        if (event.type === 'checkpoint' && event.reason !== 'final')
+          publisher.add({ step: event.step, folder: event.path, bytes: event.bytes });
       },
     });
   } catch (error) {
@@ -122,13 +120,15 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
   }
   await publisher.settled().catch(() => {});
   await ended('done', done.step);
-  if (plan === null || last === null)
-    throw new Error('the trainer ended without a plan or a checkpoint; expected both; use a trainer of this version');
+  if (plan === null)
+    throw new Error('the trainer ended without a plan event; expected one; use a trainer of this version');
 
-  const history = await readHistory(join(last, 'history.jsonl'));
+  // Written last, with the final validation, which comes after the final checkpoint.
+  const historyFile = join(folder.runDir, 'history.jsonl');
+  const history = await readHistory(historyFile);
   const summary = summarise(plan, done, history, spec.train.microBatchSize);
   await cp(done.path, join(context.dir, 'model'), { recursive: true });
-  await copyFile(join(last, 'history.jsonl'), join(context.dir, 'history.jsonl'));
+  await copyFile(historyFile, join(context.dir, 'history.jsonl'));
   await writeFile(
     join(context.dir, 'training.json'),
     JSON.stringify({ plan, done, attempts: await attempts.list() }, null, 2),
