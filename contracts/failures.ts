@@ -43,7 +43,7 @@ export const verdicts: Record<FailureType, Verdict> = {
   InvalidSpec: 'fail',
   DatasetRejected: 'fail',
   ModelRejected: 'fail',
-  ArtifactMissing: 'fail',
+  ArtifactMissing: 'retry',
 };
 
 export const failureTypes = Object.keys(verdicts) as FailureType[];

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { canonicalJson, type JsonValue } from './canonical-json.ts';
 import type { RunSpec } from './run-spec.ts';
+import { trainParameters } from './stage-parameters.ts';
 import type { ArtifactRef, ArtifactStage, PinnedSource } from './stages.ts';
 
 /** Raise a stage's version when its code would make other bytes from the same inputs. */
@@ -41,29 +42,8 @@ export const filterKey = (spec: RunSpec, converted: ArtifactRef, model: Artifact
     { ...spec.filter, maxNewTokens: spec.eval.sampler.maxNewTokens },
   );
 
-/** What decides the weights beyond rounding; not micro-batch, rank count, checkpoint cadence or queue. */
-export function trainKey(spec: RunSpec, filtered: ArtifactRef, model: ArtifactRef): string {
-  const { backend, epochs, maxSteps, globalBatchSize, recipe, seed, threads, objective, optimizer } = spec.train;
-  // The public trainer's normalisation depends on the micro-batch, so there it is part of what is learned.
-  const microBatchSize = objective.normalisation === 'micro-batch-means' ? spec.train.microBatchSize : null;
-  return stageKey(
-    'train',
-    { filtered: filtered.digest, model: model.digest },
-    {
-      backend,
-      epochs,
-      maxSteps,
-      globalBatchSize,
-      recipe,
-      seed,
-      threads,
-      objective,
-      optimizer,
-      microBatchSize,
-      maxTokens: spec.filter.maxTokens,
-    },
-  );
-}
+export const trainKey = (spec: RunSpec, filtered: ArtifactRef, model: ArtifactRef): string =>
+  stageKey('train', { filtered: filtered.digest, model: model.digest }, trainParameters(spec));
 
 export function evalKey(spec: RunSpec, filtered: ArtifactRef, model: ArtifactRef): string {
   return stageKey(

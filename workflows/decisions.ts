@@ -2,6 +2,8 @@
 import type { FailureType } from '../contracts/failures.ts';
 import { type Verdict, verdicts } from '../contracts/failures.ts';
 import type { RunSpec } from '../contracts/run-spec.ts';
+import { microBatchIsLearned } from '../contracts/stage-parameters.ts';
+import type { StageName } from '../contracts/stages.ts';
 
 /** A failure as the workflow sees it; details come from outside and are read with care. */
 export interface StageFailure {
@@ -26,18 +28,24 @@ export interface Decision {
   leaveOutStep?: number;
 }
 
-/** Pure: the same failure, counts and spec give the same decision on replay. */
-export function decide(failure: StageFailure, counts: FailureCounts, spec: RunSpec): Decision {
+/** Tries that no policy counts: errors that nobody has named, and runs that started over. */
+const UNNAMED = 2;
+const MISSING_ARTIFACTS = 2;
+
+/** Pure: the same failure, stage, counts and spec give the same decision on replay. */
+export function decide(failure: StageFailure, stage: StageName, counts: FailureCounts, spec: RunSpec): Decision {
   const { policy } = spec;
   const { type } = failure;
-  if (type === null) return again('retry', counts.unknown ?? 0, 2, failure, 30);
+  if (type === null) return again('retry', counts.unknown ?? 0, UNNAMED, failure, 30);
   const verdict = verdicts[type];
   const before = counts[type] ?? 0;
   switch (type) {
     case 'Preempted':
       return { kind: 'again', verdict, action: 'starts again from the newest checkpoint', delaySeconds: 0 };
     case 'OutOfMemory':
-      return shrink(spec, failure);
+      return stage === 'train'
+        ? shrink(spec, failure)
+        : park('another shard size changes answers, so a person decides');
     case 'Diverged':
       return rollBack(failure, before, policy.maxDivergences);
     case 'TrainerHung':
@@ -50,10 +58,10 @@ export function decide(failure: StageFailure, counts: FailureCounts, spec: RunSp
     case 'DiskFull':
       return again(verdict, before, policy.maxStoreFailures, failure, Math.min(15 * 2 ** before, 900));
     case 'ArtifactMissing':
-      return again(verdict, before, 2, failure);
+      return again(verdict, before, MISSING_ARTIFACTS, failure);
     case 'NoProgress':
     case 'CheckpointLost':
-      return { kind: 'park', verdict, action: 'waits for a person', delaySeconds: 0 };
+      return park('no further try would help');
     case 'InvalidSpec':
     case 'DatasetRejected':
     case 'ModelRejected':
@@ -65,19 +73,31 @@ export function decide(failure: StageFailure, counts: FailureCounts, spec: RunSp
 
 function again(verdict: Verdict, before: number, budget: number, failure: StageFailure, delaySeconds = 0): Decision {
   if (before >= budget) {
-    const action = `waits for a person: ${budget === 0 ? 'no further try' : `tried again ${budget} ${budget === 1 ? 'time' : 'times'}`} for ${failure.type ?? 'this'}`;
-    return { kind: 'park', verdict: 'park', action, delaySeconds: 0 };
+    const tries = budget === 1 ? 'tried again once' : `tried again ${budget} times`;
+    return park(budget === 0 ? 'no try is left to it' : `${tries} after ${failure.type ?? 'an error without a name'}`);
   }
   const wait = delaySeconds > 0 ? ` in ${delaySeconds} s` : '';
   return { kind: 'again', verdict, action: `tries again${wait} (${before + 1} of ${budget})`, delaySeconds };
 }
 
-/** The walkthrough's ladder at the same global batch: half the micro-batch down to 1, then recompute activations. */
+const park = (why: string): Decision => ({
+  kind: 'park',
+  verdict: 'park',
+  action: `waits for a person: ${why}`,
+  delaySeconds: 0,
+});
+
+/**
+ * The walkthrough's ladder at the same global batch: half the micro-batch down to 1, then recompute activations. Where
+ * the micro-batch is part of what is learned, its rungs are left out: they would begin another training.
+ */
 function shrink(spec: RunSpec, failure: StageFailure): Decision {
   const ran = failure.details.microBatchSize;
   const microBatchSize = typeof ran === 'number' && ran >= 1 ? ran : spec.train.microBatchSize;
-  if (microBatchSize > 1) {
-    const smaller = largestDivisor(spec.train.globalBatchSize, Math.floor(microBatchSize / 2));
+  if (microBatchSize > 1 && !microBatchIsLearned(spec)) {
+    // A person may have asked for less while the attempt ran.
+    const half = largestDivisor(spec.train.globalBatchSize, Math.floor(microBatchSize / 2));
+    const smaller = Math.min(half, spec.train.microBatchSize);
     const action = `micro-batch ${microBatchSize} → ${smaller}, same global batch of ${spec.train.globalBatchSize}`;
     return { kind: 'again', verdict: 'shrink', action, delaySeconds: 0, train: { microBatchSize: smaller } };
   }
@@ -85,8 +105,7 @@ function shrink(spec: RunSpec, failure: StageFailure): Decision {
     const action = 'recomputes activations in the backward pass';
     return { kind: 'again', verdict: 'shrink', action, delaySeconds: 0, train: { activationCheckpointing: true } };
   }
-  const action = 'waits for a person: the ladder is at its end (micro-batch 1, activations recomputed)';
-  return { kind: 'park', verdict: 'park', action, delaySeconds: 0 };
+  return park(`the ladder is at its end (micro-batch ${microBatchSize}, activations recomputed)`);
 }
 
 function largestDivisor(of: number, atMost: number): number {
@@ -96,28 +115,8 @@ function largestDivisor(of: number, atMost: number): number {
 
 function rollBack(failure: StageFailure, before: number, budget: number): Decision {
   const { step } = failure.details;
-  if (before >= budget || typeof step !== 'number') return again('roll-back', budget, budget, failure);
+  if (typeof step !== 'number') return park('the message names no step');
+  if (before >= budget) return again('roll-back', before, budget, failure);
   const action = `goes back to the checkpoint before step ${step} and leaves its batch out (${before + 1} of ${budget})`;
   return { kind: 'again', verdict: 'roll-back', action, delaySeconds: 0, leaveOutStep: step };
-}
-
-/** What to press when a run waits, and what it will do: for a person at 3 a.m. who has never seen the code. */
-export function advise(failure: StageFailure, stage: string): string {
-  const press = 'Press **Update**, choose `resume`';
-  switch (failure.type) {
-    case 'OutOfMemory':
-      return `${press} with \`{"changes": {"train": {"queue": "NAME"}}}\` to go on with a class of larger hosts, from the newest checkpoint. A shorter \`filter.maxTokens\` changes the data, so it needs a new run: **Start Workflow Like This One**.`;
-    case 'Diverged':
-      return `${press} with \`{}\` to try again from the newest checkpoint. A lower \`train.optimizer.learningRate\` changes what is learned, so training then starts anew: \`{"changes": {"train": {"optimizer": {"learningRate": 1e-6}}}}\`.`;
-    case 'TrainerHung':
-    case 'HardwareFault':
-      return `Look at the host that the message names, take it out if it is broken, then ${press.toLowerCase()} with \`{}\`: ${stage} goes on from the newest checkpoint on whichever worker is free.`;
-    case 'StoreUnavailable':
-    case 'DiskFull':
-      return `Mend the store or make room, as the message says, then ${press.toLowerCase()} with \`{}\`: nothing that was committed is done again.`;
-    case 'CheckpointLost':
-      return `Look whether the store lost objects or another store is configured. ${press} with \`{}\` to accept the loss: training goes on from the step that was found.`;
-    default:
-      return `Read the message and the worker's log, mend the cause, then ${press.toLowerCase()} with \`{}\`: ${stage} goes on from what the store holds.`;
-  }
 }

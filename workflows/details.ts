@@ -10,6 +10,10 @@ const marks: Record<StageStatus['state'], string> = {
   failed: '✗',
 };
 
+const INCIDENTS_SHOWN = 10;
+/** A trainer's log can be in a message; its end says what went wrong. */
+const MESSAGE_CHARACTERS = 2000;
+
 export function details(status: RunStatus): string {
   const parts: string[] = [];
   if (status.parked) {
@@ -20,13 +24,16 @@ export function details(status: RunStatus): string {
     );
   }
   parts.push(['| stage | | time | |', '|---|---|---|---|', ...status.stages.map(row)].join('\n'));
-  if (status.progress && status.state === 'running') parts.push(progressLine(status.progress));
+  const { progress } = status;
+  const atWork = status.stages.some(({ name, state }) => name === progress?.stage && state === 'running');
+  if (progress && atWork) parts.push(progressLine(progress));
   if (status.accuracy) parts.push(accuracyLine(status.accuracy));
   if (status.incidents.length > 0) {
-    const lines = status.incidents.slice(-10).map(({ at, stage, type, message, action }) => {
-      return `- ${at.slice(0, 19)}Z · ${stage} · **${type}** → ${action}\n${fenced(message)}`;
+    const items = status.incidents.slice(-INCIDENTS_SHOWN).map(({ at, stage, type, message, action }) => {
+      const block = fenced(message).replaceAll(/^/gm, '  ');
+      return `- ${at.slice(0, 19)}Z · ${stage} · **${type}** → ${action}\n\n${block}`;
     });
-    parts.push(`### Incidents (${status.incidents.length})`, lines.join('\n'));
+    parts.push(`### Incidents (${status.incidents.length})`, items.join('\n\n'));
   }
   if (status.gpuHours > 0) parts.push(`GPU time so far: ${status.gpuHours.toFixed(2)} h.`);
   if (status.report) parts.push(`Report: \`${status.report}\``);
@@ -34,7 +41,10 @@ export function details(status: RunStatus): string {
 }
 
 const row = ({ name, state, seconds, note }: StageStatus): string =>
-  `| ${name} | ${marks[state]} | ${seconds === null ? '' : `${seconds.toFixed(1)} s`} | ${note ?? ''} |`;
+  `| ${name} | ${marks[state]} | ${seconds === null ? '' : duration(seconds)} | ${cell(note ?? '')} |`;
+
+/** A note can quote names of people's files. */
+const cell = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll(/[\\`*_[\]<>|]/g, '\\$&');
 
 export function progressLine(progress: Progress): string {
   const {
@@ -66,14 +76,19 @@ function accuracyLine({ base, tuned, n }: NonNullable<RunStatus['accuracy']>): s
 }
 
 export function duration(seconds: number): string {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 90) return `${Math.round(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
 /** Untrusted text stays text: in a code block whose fence is longer than any run of backticks within. */
-function fenced(text: string): string {
+function fenced(message: string): string {
+  const text = message.length > MESSAGE_CHARACTERS ? shortened(message) : message;
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
   const fence = '`'.repeat(longest + 1);
   return `${fence}\n${text}\n${fence}`;
 }
+
+const shortened = (text: string): string =>
+  `${text.slice(0, MESSAGE_CHARACTERS / 2)}\n…\n${text.slice(-MESSAGE_CHARACTERS / 2)}`;

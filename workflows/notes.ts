@@ -1,5 +1,10 @@
 /** One line about a stage's result, for the UI's table and for `watch`. */
-import type { EvalSummary, FilterSummary, TrainSummary } from '../contracts/stages.ts';
+import type { ConvertSummary, DownloadSummary, EvalSummary, FilterSummary, TrainSummary } from '../contracts/stages.ts';
+
+export const describeDownload = ({ files, revision }: DownloadSummary): string =>
+  `${files} ${files === 1 ? 'file' : 'files'}, revision ${revision.slice(0, 12)}`;
+
+export const describeConvert = ({ train, validation }: ConvertSummary): string => `${train} + ${validation} rows`;
 
 export function describeFilter({ train, validation }: FilterSummary): string {
   const rejected = [train, validation].flatMap((split) => Object.values(split.rejected)).reduce((sum, n) => sum + n, 0);

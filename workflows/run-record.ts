@@ -1,24 +1,36 @@
 /** The state of a run, in memory: what `status` answers and the details pane shows. No I/O, no Temporal. */
 import type { RunState } from '../contracts/search-attributes.ts';
-import { type StageName, stageNames } from '../contracts/stages.ts';
+import { type StageName, type StageResult, stageNames } from '../contracts/stages.ts';
 import type { Incident, ParkedStatus, Progress, RunStatus, StageStatus } from '../contracts/workflow-api.ts';
-import type { FailureCounts, StageFailure } from './decisions.ts';
+import type { Decision, FailureCounts, StageFailure } from './decisions.ts';
 
 export class RunRecord {
-  state: RunState = 'running';
   readonly stages: StageStatus[] = stageNames.map((name) => ({ name, state: 'waiting', seconds: null, note: null }));
   readonly incidents: Incident[] = [];
   readonly leaveOutSteps: number[] = [];
   progress: Progress | null = null;
-  parked: ParkedStatus | null = null;
   /** The highest step whose checkpoint the run has heard of. */
   seenStep: number | null = null;
+  /** The optimizer step that training has come to, as far as the run has heard. */
+  step: number | null = null;
   attempts = 0;
   gpuSeconds = 0;
   accuracy: RunStatus['accuracy'] = null;
   weightsSha256: string | null = null;
   report: string | null = null;
+  #ended: RunState | null = null;
+  #training: string | null = null;
+  /** Two stages can wait at once; one resume takes both on. */
+  readonly #parked = new Map<StageName, ParkedStatus>();
   readonly #counts = new Map<StageName, FailureCounts>();
+
+  get state(): RunState {
+    return this.#ended ?? (this.#parked.size > 0 ? 'parked' : 'running');
+  }
+
+  get parked(): ParkedStatus | null {
+    return this.#ended === null ? ([...this.#parked.values()].at(-1) ?? null) : null;
+  }
 
   stage(name: StageName): StageStatus {
     const found = this.stages.find((stage) => stage.name === name);
@@ -26,19 +38,36 @@ export class RunRecord {
     return found;
   }
 
-  /** The stage that a person would name: the furthest one at work. */
+  /** The stage that a person would name: the one that waits for them, or else the furthest one at work. */
   get current(): StageName | null {
-    return this.stages.findLast(({ state }) => state === 'running')?.name ?? null;
+    return this.parked?.stage ?? this.stages.findLast(({ state }) => state === 'running')?.name ?? null;
+  }
+
+  /** Served again after it was made in this very run, a stage is still one that worked. */
+  finish<S>(name: StageName, { cached, seconds }: StageResult<S>, note: string): void {
+    const stage = this.stage(name);
+    if (cached && stage.seconds !== null && stage.seconds > 0) Object.assign(stage, { state: 'done', note });
+    else Object.assign(stage, { state: cached ? 'cached' : 'done', seconds, note });
   }
 
   counts(name: StageName): FailureCounts {
     return this.#counts.get(name) ?? {};
   }
 
-  count(name: StageName, failure: StageFailure): void {
-    const counts = this.counts(name);
-    const type = failure.type ?? 'unknown';
-    this.#counts.set(name, { ...counts, [type]: (counts[type] ?? 0) + 1 });
+  /** Writes a failure down, with what is done about it. */
+  judged(stage: StageName, { type, message }: StageFailure, { verdict, action }: Decision, at: Date): void {
+    const counts = this.counts(stage);
+    const counted = type ?? 'unknown';
+    this.#counts.set(stage, { ...counts, [counted]: (counts[counted] ?? 0) + 1 });
+    this.incidents.push({ stage, type: type ?? 'Unknown', message, verdict, action, at: at.toISOString() });
+  }
+
+  park(parked: ParkedStatus): void {
+    this.#parked.set(parked.stage, parked);
+  }
+
+  unpark(name: StageName): void {
+    this.#parked.delete(name);
   }
 
   /** After a person has stepped in, every budget of the stage is whole again. */
@@ -46,8 +75,21 @@ export class RunRecord {
     this.#counts.delete(name);
   }
 
+  end(state: RunState): void {
+    this.#ended = state;
+  }
+
+  /** What was seen and left out belongs to one training; `parameters` says which. */
+  beginTraining(parameters: string): void {
+    if (parameters === this.#training) return;
+    this.#training = parameters;
+    this.seenStep = null;
+    this.leaveOutSteps.length = 0;
+  }
+
   take(progress: Progress): void {
     this.progress = progress;
+    if (progress.stage === 'train') this.step = progress.step;
     if (progress.checkpointStep !== null) this.seenStep = Math.max(this.seenStep ?? 0, progress.checkpointStep);
   }
 

@@ -18,7 +18,7 @@ test('every failure type has the verdict of the design', () => {
     InvalidSpec: 'fail',
     DatasetRejected: 'fail',
     ModelRejected: 'fail',
-    ArtifactMissing: 'fail',
+    ArtifactMissing: 'retry',
   });
 });
 

@@ -1,0 +1,33 @@
+/** Keeps what Temporal's UI shows of a run in step with its record: the details pane and the search attributes. */
+import type { SearchAttributePair } from '@temporalio/common';
+import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import type { RunSpec } from '../contracts/run-spec.ts';
+import { details } from './details.ts';
+import { attributes } from './messages.ts';
+import type { RunRecord } from './run-record.ts';
+
+/** The function to call after every change; an upsert costs a history event, so only what differs is written. */
+export function createShow(run: RunRecord, spec: () => RunSpec | null): () => void {
+  const shown = new Map<string, unknown>();
+  return () => {
+    setCurrentDetails(details(run.status()));
+    const news = attributesOf(run, spec()).filter(({ key, value }) => shown.get(key.name) !== value);
+    if (news.length === 0) return;
+    for (const { key, value } of news) shown.set(key.name, value);
+    upsertSearchAttributes(news);
+  };
+}
+
+function attributesOf(run: RunRecord, spec: RunSpec | null): SearchAttributePair[] {
+  const { current, step, accuracy } = run;
+  const pairs: SearchAttributePair[] = [{ key: attributes.state, value: run.state }];
+  // Between two stages the last one stays.
+  if (current !== null) pairs.push({ key: attributes.stage, value: current });
+  if (spec !== null) {
+    pairs.push({ key: attributes.model, value: spec.model.source });
+    pairs.push({ key: attributes.dataset, value: spec.dataset.source });
+  }
+  if (step !== null) pairs.push({ key: attributes.step, value: step });
+  if (accuracy?.tuned != null) pairs.push({ key: attributes.accuracy, value: accuracy.tuned });
+  return pairs;
+}

@@ -1,0 +1,131 @@
+/** Takes stages to their ends: through verdicts, waits, and parking for a person. */
+import { ActivityFailure, CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
+import type { RunSpec } from '../contracts/run-spec.ts';
+import type { StageName, StageResult } from '../contracts/stages.ts';
+import { advise } from './advice.ts';
+import { decide, type StageFailure } from './decisions.ts';
+import { failureOf, runFailure } from './failure-of.ts';
+import type { RunRecord } from './run-record.ts';
+import type { SpecInForce } from './spec-in-force.ts';
+
+export class StageRunner {
+  readonly #run: RunRecord;
+  readonly #spec: SpecInForce;
+  readonly #show: () => void;
+  readonly #atWork = new Set<Promise<void>>();
+  #resumes = 0;
+
+  constructor(run: RunRecord, spec: SpecInForce, show: () => void) {
+    this.#run = run;
+    this.#spec = spec;
+    this.#show = show;
+  }
+
+  /** Every stage that is parked goes on. */
+  resume(): void {
+    this.#resumes++;
+  }
+
+  /** Runs the whole in a scope of its own, again when a stage starts it over; returns with no stage left at work. */
+  async fromTheTop<T>(dag: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const scope = new CancellationScope();
+      try {
+        return await scope.run(dag);
+      } catch (error) {
+        scope.cancel();
+        await Promise.all(this.#atWork);
+        if (!(error instanceof StartOver)) throw error;
+      }
+    }
+  }
+
+  /** One stage that leaves an artifact; `note` is its line in the table. */
+  async artifact<S>(
+    name: StageName,
+    attempt: () => Promise<StageResult<S>>,
+    note: (summary: S) => string,
+  ): Promise<StageResult<S>> {
+    const result = await this.stage(name, attempt);
+    this.#run.finish(name, result, note(result.summary));
+    this.#show();
+    return result;
+  }
+
+  /** One stage, to its end; throws only what ends the run or starts it over. */
+  stage<T>(name: StageName, attempt: () => Promise<T>): Promise<T> {
+    const ending = this.#toItsEnd(name, attempt);
+    const settled = ending.then(
+      () => {},
+      () => {},
+    );
+    this.#atWork.add(settled);
+    void settled.then(() => this.#atWork.delete(settled));
+    return ending;
+  }
+
+  async #toItsEnd<T>(name: StageName, attempt: () => Promise<T>): Promise<T> {
+    const status = this.#run.stage(name);
+    for (;;) {
+      status.state = 'running';
+      this.#show();
+      try {
+        return await attempt();
+      } catch (error) {
+        status.state = isCancellation(error) ? 'waiting' : 'failed';
+        // What is not an activity's is a fault of this code: the workflow task fails, and a mended worker goes on.
+        if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+        await this.#judge(name, failureOf(error));
+      }
+    }
+  }
+
+  async #judge(name: StageName, failure: StageFailure): Promise<void> {
+    const spec = this.#spec.known;
+    if (spec === null) throw runFailure(failure.type ?? 'Failed', failure.message);
+    const decision = decide(failure, name, this.#run.counts(name), spec);
+    this.#run.judged(name, failure, decision, new Date());
+    if (decision.kind === 'fail') throw runFailure(failure.type ?? 'Failed', failure.message);
+    if (decision.train) this.#spec.setTrain(decision.train);
+    if (decision.leaveOutStep !== undefined) this.#run.leaveOutSteps.push(decision.leaveOutStep);
+    if (decision.kind === 'park') await this.#park(name, failure, spec);
+    else if (decision.delaySeconds > 0) {
+      this.#show();
+      await sleep(decision.delaySeconds * 1000, { summary: `Before ${name} is tried again` });
+    }
+    // All others are hits, and what was found damaged is made anew.
+    if (failure.type === 'ArtifactMissing') throw new StartOver();
+  }
+
+  async #park(stage: StageName, failure: StageFailure, { policy }: RunSpec): Promise<void> {
+    const since = new Date();
+    const waitMs = policy.parkDeadlineHours * 3600_000;
+    const { seenStep } = this.#run;
+    this.#run.park({
+      stage,
+      reason: failure.message,
+      holds: `every finished stage, and ${seenStep === null ? 'no checkpoint yet' : `the checkpoint of step ${seenStep}`}`,
+      advice: advise(failure, stage),
+      since: since.toISOString(),
+      until: new Date(since.getTime() + waitMs).toISOString(),
+    });
+    this.#show();
+    const before = this.#resumes;
+    try {
+      const resumed = await condition(() => this.#resumes > before, waitMs, { summary: `${stage} waits for a person` });
+      if (!resumed) throw expired(stage, failure, policy.parkDeadlineHours);
+    } finally {
+      this.#run.unpark(stage);
+    }
+    this.#run.forgive(stage);
+    // Pressing resume after a loss accepts it: training goes on from what the store has.
+    if (failure.type === 'CheckpointLost') this.#run.seenStep = null;
+  }
+}
+
+/** An artifact was missing after it had been served. */
+class StartOver extends Error {}
+
+function expired(stage: StageName, { message }: StageFailure, hours: number): Error {
+  return runFailure('Expired', `Nobody resumed the run within ${hours} h. It was parked in ${stage}: ${message}`);
+}
