@@ -41,10 +41,14 @@ export class Child {
     this.#logStart = stat(request.logFile).then(({ size }) => size);
     this.#process = launch(request, log);
     closeSync(log);
+    // However this process ends, nothing that it started stays, except what it released.
+    const killOnExit = (): void => this.kill();
+    process.once('exit', killOnExit);
     this.#over = Promise.race([once(this.#process, 'exit'), once(this.#process, 'error')])
       .catch(() => {})
       .then(() => {
         this.#ended = true;
+        process.off('exit', killOnExit);
       });
   }
 

@@ -1,5 +1,5 @@
 /** `reverie demo`: the whole run on the embedded model and data, from nothing to its report, on this machine. */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CACHE_MARK, killMarked } from '../activities/trainer/process-tree.ts';
@@ -77,7 +77,6 @@ export async function demo({ keep, preempt, json, signal, ...places }: DemoOptio
 }
 
 async function openStack(dir: string, out: NodeJS.WriteStream, signal: AbortSignal): Promise<Stack> {
-  await mkdir(dir, { recursive: true });
   const stack = await startStack({
     stateDir: dir,
     store: pathToFileURL(join(dir, 'store')).href,
@@ -166,7 +165,7 @@ function conclude({ result, report, uiUrl }: Outcome, identical: boolean | null,
 function explainKept(stack: Stack, { workflowId }: Outcome, out: NodeJS.WriteStream): void {
   const at = `--address ${stack.address}`;
   out.write(
-    `\nLeft up. Worth trying:\n  temporal workflow show ${at} -w ${workflowId}\n  temporal workflow query ${at} -w ${workflowId} --name status\n  temporal workflow list ${at} -q 'ReverieState = "done"'\nStop it with: kill ${Object.values(
+    `\nLeft up. Worth trying:\n  temporal workflow show ${at} -w ${workflowId}\n  temporal workflow query ${at} -w ${workflowId} --name status\n  temporal workflow list ${at} -q 'WorkflowType = "fineTune"'\nStop it with: kill ${Object.values(
       stack.children,
     )
       .map(({ pid }) => pid)

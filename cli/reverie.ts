@@ -1,7 +1,6 @@
 /** The verbs of `reverie`. Exit codes: 0 done, 1 failed, 2 bad input or nothing to reach, 130 stopped by a signal. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { isReverieFailure } from '../contracts/failures.ts';
-import { NotReachable } from '../workers/connect.ts';
+import { exitCodeOf } from '../workers/exit-code.ts';
 import { SetupError } from './setup/say.mjs';
 
 class Stopped extends Error {}
@@ -119,10 +118,6 @@ try {
   else if (stop.signal.aborted) process.exitCode = 130;
   else {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    const badInput =
-      error instanceof NotReachable ||
-      error instanceof SetupError ||
-      (isReverieFailure(error) && /Spec|Rejected/.test(error.type));
-    process.exitCode = badInput ? 2 : 1;
+    process.exitCode = error instanceof SetupError ? 2 : exitCodeOf(error);
   }
 }

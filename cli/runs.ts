@@ -1,6 +1,8 @@
 /** Verbs about one run: start, watch. */
-import type { Client } from '@temporalio/client';
+import { type Client, WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import { connectClient } from '../workers/connect.ts';
+import { exitCodeOfRun } from '../workers/exit-code.ts';
 import { follow } from './follow.ts';
 import { readSpecFile } from './spec-file.ts';
 import { startRun } from './start.ts';
@@ -33,7 +35,23 @@ export async function watch(workflowId: string, signal: AbortSignal): Promise<vo
   }
 }
 
+/** Ends as the run did: 0 done, 2 where its input was refused, 1 otherwise, with the reason on standard error. */
 async function toTheEnd(client: Client, workflowId: string, signal: AbortSignal): Promise<void> {
   const last = await follow({ client, workflowId, out: process.stdout, signal });
-  if (last && last.execution !== 'completed') process.exitCode = 1;
+  if (last === null) throw signal.reason;
+  if (last.execution === 'completed') return;
+  const { type, message } = await reasonOf(client, workflowId);
+  process.stderr.write(`${message}\n`);
+  process.exitCode = exitCodeOfRun(type);
+}
+
+async function reasonOf(client: Client, workflowId: string): Promise<{ type: string | null; message: string }> {
+  try {
+    await client.workflow.getHandle(workflowId).result();
+    return { type: null, message: `Run ${workflowId} is done.` };
+  } catch (error) {
+    const cause = error instanceof WorkflowFailedError ? error.cause : error;
+    const type = cause instanceof ApplicationFailure ? (cause.type ?? null) : null;
+    return { type, message: cause instanceof Error ? cause.message : String(cause) };
+  }
 }

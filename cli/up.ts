@@ -9,7 +9,7 @@ const GRACE_SECONDS = 60;
 export async function up(signal: AbortSignal): Promise<void> {
   const { storeUrl, cacheDir } = readEnvironment();
   const stateDir = join(import.meta.dirname, '..', '.reverie', 'up');
-  const stack = await startStack({ stateDir, store: storeUrl, cacheDir, graceSeconds: GRACE_SECONDS });
+  const stack = await startStack({ stateDir, store: storeUrl, cacheDir, graceSeconds: GRACE_SECONDS, signal });
   process.stdout.write(
     `Temporal at ${stack.address} (export TEMPORAL_ADDRESS=${stack.address})\nUI at ${stack.uiUrl}\nStore ${storeUrl}, logs in ${stack.logs}\nCtrl-C stops everything.\n`,
   );

@@ -12,7 +12,7 @@ export interface Connected<C> {
 /** Thrown with four parts where nothing answers within some seconds. */
 export class NotReachable extends Error {}
 
-const CONNECT_MS = 4000;
+const CONNECT_MS = 3000;
 
 function config() {
   const { connectionOptions, namespace } = loadClientConnectConfig();

@@ -5,6 +5,7 @@
  *     node --import tsx workers/main.ts gpu [--queue reverie-gpu] [--ranks N] [--grace-seconds 110]
  */
 import { parseArgs } from 'node:util';
+import { exitCodeOf } from './exit-code.ts';
 import { runWorker } from './worker.ts';
 
 const { values, positionals } = parseArgs({
@@ -31,5 +32,5 @@ try {
   });
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(1);
+  process.exit(exitCodeOf(error));
 }
