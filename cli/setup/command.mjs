@@ -4,9 +4,11 @@ import { constants } from 'node:os';
 import { SetupError } from './say.mjs';
 
 const KEPT_CHARACTERS = 6000;
+const GRACE_MS = 3000;
 
 /** @type {Set<import('node:child_process').ChildProcess>} */
 const running = new Set();
+let stopping = false;
 
 /**
  * @typedef {{ code: number | null, output: string }} Outcome  `code` is null when it could not start or was killed.
@@ -27,7 +29,7 @@ export function tryCommand(program, args, options = {}) {
     }
     const end = (/** @type {Outcome} */ outcome) => {
       running.delete(child);
-      resolve(outcome);
+      if (!stopping) resolve(outcome); // Nobody is to be told of what the signal ended.
     };
     child.on('error', (error) => end({ code: null, output: error.message }));
     child.on('close', (code) => end({ code, output }));
@@ -50,11 +52,23 @@ export async function command(program, args, { advice, ...options }) {
   );
 }
 
-/** While set-up runs, a signal ends its programs too. Returns the way to take this back before handing over. */
+/** @param {NodeJS.Signals} signal */
+export function endPrograms(signal) {
+  for (const child of running) child.kill(signal);
+}
+
+/**
+ * While set-up runs, a signal ends its programs too, and set-up ends after them: its lock must outlive what writes
+ * into the clone. Returns the way to take this back before handing over.
+ */
 export function stopOnSignals() {
   const stop = (/** @type {NodeJS.Signals} */ signal) => {
-    for (const child of running) child.kill(signal);
-    process.exit(128 + constants.signals[signal]);
+    stopping = true;
+    endPrograms(signal);
+    setTimeout(() => endPrograms('SIGKILL'), GRACE_MS);
+    setInterval(() => {
+      if (running.size === 0) process.exit(128 + constants.signals[signal]);
+    }, 20);
   };
   /** @type {NodeJS.Signals[]} */
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];

@@ -55,7 +55,7 @@ export async function makeEnvironment({ tests }) {
 export async function pipInstall(python, wanted) {
   await command(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-input', ...wanted], {
     cwd: root,
-    advice: 'check that pip reaches its index and that the disk has 3 GB free, then run the command again',
+    advice: 'check that pip reaches its index and that the disk has 7 GB free, then run the command again',
   });
 }
 

@@ -9,8 +9,8 @@ export function seconds(milliseconds) {
 }
 
 /**
- * Shows `title` while `work` runs and its time when it ends. On a terminal the line is rewritten; in a pipe there is
- * one line at the start, since some steps take minutes, and one at the end.
+ * Tells that `work` is done, or that it failed, and how long it took. Steps may run side by side, so each is one line
+ * when it ends.
  *
  * @template T
  * @param {NodeJS.WriteStream} out
@@ -20,11 +20,8 @@ export function seconds(milliseconds) {
  */
 export async function step(out, title, work) {
   const startedAt = performance.now();
-  out.write(out.isTTY ? `  … ${title}` : `… ${title}\n`);
-  const finish = (/** @type {string} */ sign) => {
-    const line = `${sign} ${title}  ${seconds(performance.now() - startedAt)}\n`;
-    out.write(out.isTTY ? `\r\u001B[2K  ${line}` : line);
-  };
+  const finish = (/** @type {string} */ sign) =>
+    out.write(`${sign} ${title}  ${seconds(performance.now() - startedAt)}\n`);
   try {
     const result = await work();
     finish('✓');

@@ -1,11 +1,13 @@
 /** All of set-up, in order: what is there already costs a look, what is missing is made under one lock. */
 import { buildBundle, bundleIsCurrent } from './bundle.mjs';
-import { stopOnSignals } from './command.mjs';
+import { endPrograms, stopOnSignals } from './command.mjs';
 import { lockHolder, takeLock } from './lock.mjs';
 import { checkNode, installPackages, packagesAreCurrent } from './node.mjs';
 import { checkNamedPython, cudaProblem, environmentIsCurrent, makeEnvironment } from './python.mjs';
 import { SetupError, step } from './say.mjs';
 import { findTemporal, installTemporal } from './temporal.mjs';
+
+/** @typedef {{ title: string, isDone: () => boolean | Promise<boolean>, make: () => Promise<void> }} Part */
 
 /**
  * @param {{ tests: boolean, out: NodeJS.WriteStream }} options  `tests` adds what only the tests need.
@@ -14,40 +16,81 @@ export async function setUp({ tests, out }) {
   checkNode();
   const named = process.env.REVERIE_PYTHON;
   if (named) await checkNamedPython(named, { tests });
+  const lanes = plan({ tests, out, named });
 
-  /** @type {{ title: string, isDone: () => boolean | Promise<boolean>, make: () => Promise<void> }[]} */
-  const parts = [
-    { title: 'npm packages', isDone: () => packagesAreCurrent(), make: installPackages },
-    {
-      title: 'Python environment with PyTorch and the trainer',
-      isDone: () => named !== undefined || environmentIsCurrent({ tests }),
-      make: async () => {
-        await makeEnvironment({ tests });
-        const problem = await cudaProblem();
-        if (problem !== null) out.write(`\n${problem}\n`);
-      },
-    },
-    { title: 'Temporal CLI', isDone: async () => (await findTemporal()) !== null, make: installTemporal },
-    { title: 'workflow bundle', isDone: bundleIsCurrent, make: buildBundle },
-  ];
-
-  /** @type {(() => void) | undefined} */
-  let release;
+  const missing = await undone(lanes.flat());
+  if (missing.length === 0) return;
+  refuseUnderDemo();
+  const release = lockOrExplain('setup', 'Another set-up');
   const restoreSignals = stopOnSignals();
   try {
-    for (const { title, isDone, make } of parts) {
-      if (await isDone()) continue;
-      if (release === undefined) {
-        refuseUnderDemo();
-        release = lockOrExplain('setup', 'Another set-up');
-        if (await isDone()) continue; // Made by the other meanwhile.
-      }
-      await step(out, title, make);
-    }
+    out.write(`Setting up: ${missing.map(({ title }) => title).join(', ')}\n`);
+    await inParallel(lanes, async (part) => {
+      // Looked at once more: another set-up may have made it before the lock was ours.
+      if (!(await part.isDone())) await step(out, part.title, part.make);
+    });
   } finally {
-    release?.();
     restoreSignals();
+    release();
   }
+}
+
+/**
+ * Two lanes, since npm and pip wait for different things; in each, a part needs the one before it.
+ *
+ * @param {{ tests: boolean, out: NodeJS.WriteStream, named: string | undefined }} options
+ * @returns {Part[][]}
+ */
+function plan({ tests, out, named }) {
+  return [
+    [
+      { title: 'npm packages', isDone: () => packagesAreCurrent(), make: installPackages },
+      { title: 'workflow bundle', isDone: bundleIsCurrent, make: buildBundle },
+    ],
+    [
+      {
+        title: 'Python environment with PyTorch and the trainer',
+        isDone: () => Boolean(named) || environmentIsCurrent({ tests }),
+        make: async () => {
+          await makeEnvironment({ tests });
+          const problem = await cudaProblem();
+          if (problem !== null) out.write(`${problem}\n`);
+        },
+      },
+      { title: 'Temporal CLI', isDone: async () => (await findTemporal()) !== null, make: installTemporal },
+    ],
+  ];
+}
+
+/** @param {Part[]} parts */
+async function undone(parts) {
+  const done = await Promise.all(parts.map(async ({ isDone }) => isDone()));
+  return parts.filter((_, index) => !done[index]);
+}
+
+/**
+ * The first failure ends the programs of the other lane, and is the one that is told.
+ *
+ * @param {Part[][]} lanes
+ * @param {(part: Part) => Promise<void>} work
+ */
+async function inParallel(lanes, work) {
+  /** @type {unknown[]} */
+  const failures = [];
+  await Promise.all(
+    lanes.map(async (parts) => {
+      for (const part of parts) {
+        if (failures.length > 0) return;
+        try {
+          await work(part);
+        } catch (error) {
+          failures.push(error);
+          endPrograms('SIGTERM');
+        }
+      }
+    }),
+  );
+  if (failures.length > 0) throw failures[0];
 }
 
 /** A demo's workers must not lose the packages that they run on. */
