@@ -9,10 +9,6 @@ export function failureOf(error: unknown): StageFailure {
     const details = (cause.details?.[0] ?? {}) as Record<string, unknown>;
     return { type: cause.type, message: cause.message, details };
   }
-  // A reset ends what was in flight; the run that goes on has lost a worker, no more.
-  if (cause instanceof ApplicationFailure && cause.type === 'ResetWorkflow') {
-    return { type: 'Preempted', message: 'The run was reset while this was at work.', details: {} };
-  }
   if (cause instanceof TimeoutFailure) {
     return { type: null, message: `The activity timed out (${cause.timeoutType}): ${cause.message}`, details: {} };
   }
