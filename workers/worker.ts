@@ -43,7 +43,13 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
         `Namespace ${namespace} has no search attribute ${missing.join(', ')}; expected all of Reverie's; run \`${createCommand(missing, namespace)}\` or \`reverie doctor --fix\`.`,
       );
     }
-    const common = { connection, namespace, identity: `${request.kind}:${process.pid}@${hostname()}` };
+    const common = {
+      connection,
+      namespace,
+      identity: `${request.kind}:${process.pid}@${hostname()}`,
+      maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+      defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+    };
     const options = request.kind === 'cpu' ? await cpuOptions(deps) : await gpuOptions(deps, request);
     const worker = await Worker.create({ ...common, ...options });
     log.info(
@@ -88,8 +94,6 @@ async function gpuOptions(deps: ActivityDeps, { queue, ranks, graceSeconds }: Wo
     taskQueue: queue,
     activities: createGpuActivities(gpuDeps),
     maxConcurrentActivityTaskExecutions: 1,
-    maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
-    defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
     // Running activities hear of a shutdown at once: the notice belongs to the checkpoint.
     shutdownGraceTime: 0,
     shutdownForceTime: (graceSeconds + 30) * 1000,
