@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { Worker, type WorkerOptions } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createCpuActivities, createGpuActivities } from '../activities/activities.ts';
@@ -63,6 +64,12 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
 }
 
 async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, log: Logger): Promise<ActivityDeps> {
+  // The trainer of this checkout, whether or not the interpreter's environment has it installed.
+  process.env.PYTHONPATH = [join(import.meta.dirname, '..', 'trainer'), process.env.PYTHONPATH]
+    .filter(Boolean)
+    .join(delimiter);
+  // Node 20 is supported here for longer than by the AWS SDK, which says so at every start.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
   const store = openStore(storeUrl);
   await checkWritable(store);
   await mkdir(cacheDir, { recursive: true });

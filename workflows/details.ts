@@ -5,7 +5,7 @@ const marks: Record<StageStatus['state'], string> = {
   waiting: '·',
   running: '▶',
   done: '✓',
-  cached: '✓ cached',
+  cached: '✓',
   skipped: '–',
   failed: '✗',
 };
@@ -23,7 +23,8 @@ export function details(status: RunStatus): string {
       `To give up, choose \`abort\`. The run waits until ${until}; then it ends as expired and its checkpoints stay.`,
     );
   }
-  parts.push(['| stage | | time | |', '|---|---|---|---|', ...status.stages.map(row)].join('\n'));
+  // A list: the pane sets tables without any space between their columns.
+  parts.push(status.stages.map(line).join('\n'));
   const { progress } = status;
   const atWork = status.stages.some(({ name, state }) => name === progress?.stage && state === 'running');
   if (progress && atWork) parts.push(progressLine(progress));
@@ -40,11 +41,14 @@ export function details(status: RunStatus): string {
   return parts.join('\n\n');
 }
 
-const row = ({ name, state, seconds, note }: StageStatus): string =>
-  `| ${name} | ${marks[state]} | ${seconds === null ? '' : duration(seconds)} | ${cell(note ?? '')} |`;
+function line({ name, state, seconds, note }: StageStatus): string {
+  const time = state === 'cached' ? 'cached' : seconds === null ? null : duration(seconds);
+  const said = [`${marks[state]} **${name}**`, time, note === null ? null : literal(note)];
+  return `- ${said.filter((part) => part !== null).join(' · ')}`;
+}
 
 /** A note can quote names of people's files. */
-const cell = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll(/[\\`*_[\]<>|]/g, '\\$&');
+const literal = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll(/[\\`*_[\]<>|]/g, '\\$&');
 
 export function progressLine(progress: Progress): string {
   const {
