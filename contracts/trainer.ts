@@ -187,6 +187,22 @@ export const gradeSchema = z.strictObject({
 });
 export type Grade = z.infer<typeof gradeSchema>;
 
+/** `dream_trainer generate --stream`: a line after each step, and one with the answer at the end. */
+export const generationSchema = z.union([
+  z.strictObject({
+    step: positive.describe('Denoising steps done.'),
+    of: positive,
+    text: z.string().describe('The text so far, each masked token as ░.'),
+  }),
+  z.strictObject({
+    done: z.literal(true),
+    text: z.string().describe('As a prediction: up to the first end, special tokens removed.'),
+    newTokens: count,
+    ended: z.boolean(),
+  }),
+]);
+export type Generation = z.infer<typeof generationSchema>;
+
 export const phases = ['start', 'load', 'compile', 'train', 'save', 'validation', 'generate', 'export'] as const;
 
 const at = z.number().describe('Unix time in seconds.');

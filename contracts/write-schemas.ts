@@ -20,6 +20,7 @@ export function schemaFiles(): Record<string, string> {
     'trainer-history.json': text(trainer.historySchema, 'output'),
     'trainer-prediction.json': text(trainer.predictionSchema, 'output'),
     'trainer-grade.json': text(trainer.gradeSchema, 'output'),
+    'trainer-generation.json': text(trainer.generationSchema, 'output'),
     'checkpoint-manifest.json': text(trainer.checkpointManifestSchema, 'output'),
   };
 }

@@ -27,6 +27,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=128, help="denoising steps (default 128)")
     parser.add_argument("--temperature", type=float, default=0.2, help="0 takes the most probable token (default 0.2)")
     parser.add_argument("--algorithm", choices=ALGORITHMS, default="entropy", help="remasking (default entropy)")
+    parser.add_argument(
+        "--algorithm-temperature", type=float, default=0.0, help="above 0, places are drawn by confidence (default 0)"
+    )
     parser.add_argument("--top-p", type=float, help="keep the most probable tokens up to this mass (default all)")
     parser.add_argument("--top-k", type=int, help="keep the k most probable tokens (default all)")
     parser.add_argument("--seed", type=int, default=0, help="of all random draws (default 0)")
@@ -56,6 +59,7 @@ def _generate(arguments: argparse.Namespace) -> None:
             "temperature": arguments.temperature,
             "topP": arguments.top_p,
             "topK": arguments.top_k,
+            "algorithmTemperature": arguments.algorithm_temperature,
         },
     )
     answerer = Answerer(arguments.model)
