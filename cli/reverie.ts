@@ -78,6 +78,13 @@ program
   .action(async (run: string) => (await import('./runs.ts')).watch(run, stop.signal));
 
 program
+  .command('status')
+  .description('How a run stands now: stages, live figures, incidents, what to do where it is parked.')
+  .argument('<run>', 'workflow id')
+  .option('--json', 'as JSON', false)
+  .action(async (run: string, options: { json: boolean }) => (await import('./status.ts')).status({ run, ...options }));
+
+program
   .command('plan')
   .description('What a spec would do: rows, steps, memory, what is cached. Starts nothing.')
   .argument('[spec]', 'run spec, a JSON file')
@@ -93,7 +100,7 @@ program
 program
   .command('compare')
   .description('Base and tuned model of a finished run answer one prompt side by side, token by token.')
-  .argument('<run>', 'workflow id')
+  .argument('<run>', 'workflow id, or the path of its report')
   .argument('<prompt>', 'a user message')
   .option('--max-new-tokens <n>', 'tokens of an answer', positive)
   .option('--steps <n>', 'denoising steps', positive)
