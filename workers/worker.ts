@@ -9,7 +9,7 @@ import { createCpuActivities, createGpuActivities } from '../activities/activiti
 import type { ActivityDeps } from '../activities/deps.ts';
 import { Artifacts } from '../activities/store/artifacts.ts';
 import { checkWritable, openStore } from '../activities/store/open-store.ts';
-import { CACHE_MARK, killMarked } from '../activities/trainer/process-tree.ts';
+import { killOrphans } from '../activities/trainer/process-tree.ts';
 import { TASK_QUEUE } from '../contracts/workflow-api.ts';
 import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
 import { connectWorker } from './connect.ts';
@@ -94,7 +94,7 @@ async function cpuOptions(deps: ActivityDeps): Promise<WorkerOptions> {
 
 async function gpuOptions(deps: ActivityDeps, { queue, ranks, graceSeconds }: WorkerRequest): Promise<WorkerOptions> {
   // Trainers of a worker that was killed: the kernel has ended them with it, or this does.
-  const killed = await killMarked(CACHE_MARK, deps.cacheDir);
+  const killed = await killOrphans(deps.cacheDir);
   if (killed > 0) deps.log.warn({ killed }, 'ended trainers that an earlier worker had left');
   const gpuDeps = { ...deps, ranks: ranks ?? Math.max(1, await countGpus()), host: hostname(), graceSeconds };
   return {

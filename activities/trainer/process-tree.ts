@@ -10,6 +10,9 @@ export const ATTEMPT_MARK = 'REVERIE_ATTEMPT';
 /** Environment variable that marks all trainers of one cache folder, for the sweep when a worker starts. */
 export const CACHE_MARK = 'REVERIE_TRAINER_OF';
 
+/** Environment variable with the process id of the worker that started a trainer. */
+export const WORKER_MARK = 'REVERIE_WORKER_PID';
+
 /** Process ids whose environment holds `name=value`, zombies excluded. */
 export async function marked(name: string, value: string): Promise<number[]> {
   const entry = Buffer.from(`${name}=${value}\0`);
@@ -46,5 +49,27 @@ export async function killMarked(name: string, value: string, timeoutMs = 30_000
       }
     }
     await sleep(20);
+  }
+}
+
+/** Ends trainers of this cache folder whose worker is gone; those of workers that live beside us are theirs. */
+export async function killOrphans(cacheDir: string): Promise<number> {
+  let killed = 0;
+  for (const pid of await marked(CACHE_MARK, cacheDir)) {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    const worker = environment.split('\0').find((entry) => entry.startsWith(`${WORKER_MARK}=`));
+    const workerPid = worker?.slice(WORKER_MARK.length + 1) ?? '';
+    if (!/^\d+$/.test(workerPid) || isAlive(Number(workerPid))) continue;
+    killed += await killMarked(WORKER_MARK, workerPid);
+  }
+  return killed;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

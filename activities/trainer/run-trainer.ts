@@ -11,7 +11,7 @@ import { execa } from 'execa';
 import { type FailureDetails, isFailureType, ReverieFailure } from '../../contracts/failures.ts';
 import { EXIT_PREEMPTED, type TrainerEvent, type TrainerPhase } from '../../contracts/trainer.ts';
 import { followEvents } from './follow-events.ts';
-import { ATTEMPT_MARK, CACHE_MARK, killMarked } from './process-tree.ts';
+import { ATTEMPT_MARK, CACHE_MARK, killMarked, WORKER_MARK } from './process-tree.ts';
 
 export interface TrainerRun {
   python: string;
@@ -53,7 +53,13 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
     run.python,
     ['-m', 'dream_trainer', run.command, '--spec', specFile, '--run-dir', run.runDir, ...ranks],
     {
-      env: { PYTHONUNBUFFERED: '1', PYTHONUTF8: '1', [ATTEMPT_MARK]: run.attempt, [CACHE_MARK]: run.cacheDir },
+      env: {
+        PYTHONUNBUFFERED: '1',
+        PYTHONUTF8: '1',
+        [ATTEMPT_MARK]: run.attempt,
+        [CACHE_MARK]: run.cacheDir,
+        [WORKER_MARK]: String(process.pid),
+      },
       stdin: 'ignore',
       stdout: 'pipe',
       stderr: 'pipe',

@@ -94,7 +94,14 @@ const runPage = (): string =>
 /** The UI shows Markdown in frames of their own. */
 async function currentDetails(page: Page): Promise<string> {
   for (;;) {
-    const texts = await Promise.all(page.frames().map((frame) => frame.locator('body').textContent()));
+    const texts = await Promise.all(
+      page.frames().map((frame) =>
+        frame
+          .locator('body')
+          .textContent()
+          .catch(() => null),
+      ),
+    );
     const found = texts.find((text) => text?.includes('rows kept'));
     if (found) return found;
     await sleep(200);
