@@ -82,12 +82,8 @@ async function openStack(dir: string, out: NodeJS.WriteStream, signal: AbortSign
     store: pathToFileURL(join(dir, 'store')).href,
     cacheDir: join(dir, 'cache'),
     graceSeconds: GRACE_SECONDS,
+    signal,
   });
-  // When this process is told to end at once, nothing that it started stays.
-  process.once('exit', () => {
-    for (const child of Object.values(stack.children)) child.kill();
-  });
-  signal.throwIfAborted();
   Object.assign(process.env, stack.env);
   out.write(`Temporal at ${stack.address}, its UI at ${stack.uiUrl}, logs in ${stack.logs}\n`);
   return stack;

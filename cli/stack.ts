@@ -17,7 +17,7 @@ export interface Stack {
   /** For children and clients: where this stack's server, store and cache are. */
   env: Record<string, string>;
   children: Record<'server' | 'cpu' | 'gpu', Child>;
-  stop(): Promise<void>;
+  stop: () => Promise<void>;
 }
 
 export interface StackOptions {
