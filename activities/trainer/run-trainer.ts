@@ -5,7 +5,7 @@
  */
 import { createWriteStream } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { constants, hostname } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { type FailureDetails, isFailureType, ReverieFailure } from '../../contracts/failures.ts';
@@ -120,7 +120,7 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
   if (hung !== null) throw hangs(phase, hung, step);
   if (incident) throw failureOfIncident(incident, run);
   // A signal from outside is a preemption, ours or another's; attempts that never advance end as NoProgress.
-  if (stopping || exitCode === EXIT_PREEMPTED || signal !== undefined || (exitCode ?? 0) > 128) {
+  if (stopping || exitCode === EXIT_PREEMPTED || isEndedFromOutside(exitCode, signal)) {
     throw new ReverieFailure(
       'Preempted',
       `The trainer was stopped (${signal ?? `exit ${exitCode}`}) in phase ${phase}${step === null ? '' : ` at step ${step}`}; it goes on from the newest checkpoint.`,
@@ -132,6 +132,13 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
     `The trainer ended with ${signal ?? `exit ${exitCode}`} in phase ${phase} on ${hostname()}; expected exit 0; read the last lines of its log, ${join(run.runDir, `${run.command}.log`)}:\n${tail.trim()}`,
     { exitCode: exitCode ?? null, signal: signal ?? null, step, log: tail },
   );
+}
+
+/** With several ranks, the launcher tells a signal as a shell does: 128 and its number. A fault such as SIGSEGV is a crash. */
+function isEndedFromOutside(exitCode: number | undefined, signal: string | undefined): boolean {
+  const { SIGHUP, SIGINT, SIGKILL, SIGTERM } = constants.signals;
+  const number = signal === undefined ? (exitCode ?? 0) - 128 : constants.signals[signal as NodeJS.Signals];
+  return [SIGHUP, SIGINT, SIGKILL, SIGTERM].includes(number);
 }
 
 function hangs(phase: TrainerPhase, seconds: number, step: number | null): ReverieFailure {
