@@ -2,6 +2,9 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import pino, { type Logger } from 'pino';
 
+/** Each lets a worker finish what it must and end. */
+export const SHUTDOWN_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
 /** Must run before the first connection of a worker: the SDK's runtime is made once. */
 export function installLogging(level: string): Logger {
   const log = pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
@@ -17,7 +20,7 @@ export function installLogging(level: string): Logger {
           return log.debug(entry, message);
       }
     }),
-    shutdownSignals: ['SIGTERM', 'SIGINT'],
+    shutdownSignals: [...SHUTDOWN_SIGNALS],
   });
   return log;
 }

@@ -15,7 +15,7 @@ import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
 import { connectWorker } from './connect.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { countGpus } from './gpus.ts';
-import { installLogging } from './log.ts';
+import { installLogging, SHUTDOWN_SIGNALS } from './log.ts';
 import { createCommand, missingSearchAttributes } from './search-attributes.ts';
 
 export interface WorkerRequest {
@@ -35,6 +35,7 @@ const HEARTBEAT_THROTTLE_MS = 2000;
 /** Runs until SIGTERM or SIGINT; then takes no new work, lets the trainer save, and returns. */
 export async function runWorker(request: WorkerRequest): Promise<void> {
   const log = installLogging(request.logLevel);
+  outliveSignals();
   const deps = await activityDeps(readEnvironment(), log);
   const { connection, namespace, address } = await connectWorker();
   try {
@@ -61,6 +62,14 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
   } finally {
     await connection.close();
   }
+}
+
+/**
+ * The SDK takes its listener away at the first signal. Without another one, execa's clean-up finds itself alone with
+ * the signal and ends this process on the spot, and with it the trainer that was about to save.
+ */
+function outliveSignals(): void {
+  for (const signal of SHUTDOWN_SIGNALS) process.on(signal, () => {});
 }
 
 async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, log: Logger): Promise<ActivityDeps> {
