@@ -56,6 +56,10 @@ export class Child {
     return this.#process.pid;
   }
 
+  get isRunning(): boolean {
+    return !this.#ended;
+  }
+
   /** Resolves at the sign; throws with the log's last lines when the child ends before. */
   async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const { name, logFile, readyText } = this.request;
