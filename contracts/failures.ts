@@ -55,7 +55,8 @@ export function isFailureType(type: string | null | undefined): type is FailureT
 /** Thrown by domain code; `message` has four parts: the thing, what came, what was expected, what to do. */
 export class ReverieFailure<T extends FailureType = FailureType> extends Error {
   readonly type: T;
-  readonly details: FailureDetails[T];
+  /** An attempt at training adds the step of its newest checkpoint in the store. */
+  readonly details: FailureDetails[T] & { checkpointStep?: number | null };
 
   constructor(type: T, message: string, details: FailureDetails[T], options?: ErrorOptions) {
     super(message, options);

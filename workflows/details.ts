@@ -18,7 +18,7 @@ export function details(status: RunStatus): string {
   const parts: string[] = [];
   if (status.parked) {
     const { stage, reason, holds, advice, until } = status.parked;
-    parts.push(`### ⏸ Parked in ${stage}`, fenced(reason), `**Kept:** ${holds}`, `**What to press:** ${advice}`);
+    parts.push(`### Parked in ${stage}`, fenced(reason), `**Kept:** ${holds}`, `**What to press:** ${advice}`);
     parts.push(
       `To give up, choose \`abort\`. The run waits until ${until}; then it ends as expired and its checkpoints stay.`,
     );
@@ -88,7 +88,7 @@ export function duration(seconds: number): string {
 
 /** Untrusted text stays text: in a code block whose fence is longer than any run of backticks within. */
 function fenced(message: string): string {
-  const text = message.length > MESSAGE_CHARACTERS ? shortened(message) : message;
+  const text = wrapped(message.length > MESSAGE_CHARACTERS ? shortened(message) : message);
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([run]) => run.length));
   const fence = '`'.repeat(longest + 1);
   return `${fence}\n${text}\n${fence}`;
@@ -96,3 +96,6 @@ function fenced(message: string): string {
 
 const shortened = (text: string): string =>
   `${text.slice(0, MESSAGE_CHARACTERS / 2)}\n…\n${text.slice(-MESSAGE_CHARACTERS / 2)}`;
+
+/** The pane does not wrap code: lines break at a space where there is one. */
+const wrapped = (text: string): string => text.replaceAll(/(?=.{61})(.{1,60})[ \t]/g, '$1\n');

@@ -55,10 +55,11 @@ export class RunRecord {
   }
 
   /** Writes a failure down, with what is done about it. */
-  judged(stage: StageName, { type, message }: StageFailure, { verdict, action }: Decision, at: Date): void {
+  judged(stage: StageName, { type, message, details }: StageFailure, { verdict, action }: Decision, at: Date): void {
     const counts = this.counts(stage);
     const counted = type ?? 'unknown';
     this.#counts.set(stage, { ...counts, [counted]: (counts[counted] ?? 0) + 1 });
+    if (typeof details.checkpointStep === 'number') this.#seeCheckpoint(details.checkpointStep);
     this.incidents.push({ stage, type: type ?? 'Unknown', message, verdict, action, at: at.toISOString() });
   }
 
@@ -90,7 +91,11 @@ export class RunRecord {
   take(progress: Progress): void {
     this.progress = progress;
     if (progress.stage === 'train') this.step = progress.step;
-    if (progress.checkpointStep !== null) this.seenStep = Math.max(this.seenStep ?? 0, progress.checkpointStep);
+    if (progress.checkpointStep !== null) this.#seeCheckpoint(progress.checkpointStep);
+  }
+
+  #seeCheckpoint(step: number): void {
+    if (step > 0) this.seenStep = Math.max(this.seenStep ?? 0, step);
   }
 
   /** Whether every stage was served from the store, so that nothing has changed since an earlier run. */

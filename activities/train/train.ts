@@ -116,6 +116,7 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
     const spoke = !(isReverieFailure(error) && error.type === 'Preempted' && !context.signal.aborted);
     if (spoke) await ended(how, view.details.step);
     context.signal.throwIfAborted();
+    if (isReverieFailure(error)) error.details.checkpointStep = view.details.checkpointStep;
     throw error;
   }
   await publisher.settled().catch(() => {});

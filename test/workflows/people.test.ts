@@ -28,7 +28,7 @@ suite('people', { concurrency: true }, () => {
     const run = await house.start('what to press', { policy: parkAtOnce }, crashesOnce);
     const { parked } = await run.parked();
     const details = await run.details();
-    assert.match(details, /^### ⏸ Parked in train\n\n```\nThe trainer ended with exit 1\n```/);
+    assert.match(details, /^### Parked in train\n\n```\nThe trainer ended with exit 1\n```/);
     assert.match(details, /\*\*Kept:\*\* every finished stage, and no checkpoint yet/);
     assert.match(details, /then press \*\*Update\*\*, choose `resume` with `\{\}`/i);
     assert.match(details, /choose `abort`/);

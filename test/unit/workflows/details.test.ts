@@ -28,7 +28,7 @@ function withIncident(message: string): RunRecord {
 test('a parked run says first why, what is kept, what to press and until when', () => {
   const text = details(parked('The trainer hangs').status());
   assert.ok(
-    text.startsWith('### ⏸ Parked in train\n\n```\nThe trainer hangs\n```\n\n**Kept:** every finished stage\n\n'),
+    text.startsWith('### Parked in train\n\n```\nThe trainer hangs\n```\n\n**Kept:** every finished stage\n\n'),
   );
   assert.match(text, /\*\*What to press:\*\* Press \*\*Update\*\*, choose `resume` with `\{\}`\./);
   assert.match(text, /choose `abort`\. The run waits until 2026-11-27T03:04:05Z/);
@@ -140,4 +140,22 @@ test('says accuracy as far as it is known', () => {
 test('durations are read, not counted', () => {
   const said = [0, 1.25, 9.96, 59.6, 89, 90, 3600, 5400, 86400].map(duration);
   assert.deepEqual(said, ['0.0 s', '1.3 s', '10.0 s', '60 s', '89 s', '2 min', '60 min', '1.5 h', '24.0 h']);
+});
+
+test('a long reason is broken at spaces, since the pane does not wrap code', () => {
+  const reason =
+    'The trainer ended with exit 1 in phase train on host-a; expected exit 0; read the last lines of its log.';
+  const block = /```\n([\s\S]*?)\n```/.exec(details(parked(reason).status()))?.[1] ?? '';
+  assert.ok(
+    block.split('\n').every((line) => line.length <= 60),
+    block,
+  );
+  assert.equal(block.replaceAll('\n', ' '), reason);
+});
+
+test('a run that parks names the checkpoint that the failure itself has told', () => {
+  const run = new RunRecord();
+  const decision = { kind: 'park', verdict: 'park', action: 'waits', delaySeconds: 0 } as const;
+  run.judged('train', { type: 'TrainerCrashed', message: 'm', details: { checkpointStep: 20 } }, decision, new Date(0));
+  assert.equal(run.seenStep, 20);
 });
