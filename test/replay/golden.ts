@@ -14,7 +14,7 @@ export async function readGolden(name: string): Promise<unknown> {
   return JSON.parse(await readFile(fileOf(name), 'utf8'));
 }
 
-/** Throws EEXIST: a golden stands for runs that are open somewhere, and is never recorded again. */
+/** Throws EEXIST where there is one: a golden is never recorded again. */
 export async function writeGolden(name: string, history: History): Promise<string> {
   const plain: unknown = JSON.parse(historyToJSON(history), anonymous);
   await writeFile(fileOf(name), `${JSON.stringify(plain, null, 1)}\n`, { flag: 'wx' });

@@ -7,13 +7,19 @@
  */
 import { TemporalHouse } from '../fixtures/temporal-house.ts';
 import { courses } from './courses.ts';
-import { writeGolden } from './golden.ts';
+import { goldenNames, writeGolden } from './golden.ts';
 
 const name = process.argv[2] ?? '(none)';
 const course = courses[name];
 if (course === undefined) {
   console.error(
     `Course ${name}; expected one of ${Object.keys(courses).join(', ')}; add it to test/replay/courses.ts.`,
+  );
+  process.exit(2);
+}
+if ((await goldenNames()).includes(name)) {
+  console.error(
+    `Golden ${name} is there, for runs that may be open somewhere; record a changed course under a new version.`,
   );
   process.exit(2);
 }

@@ -145,7 +145,7 @@ suite('people', { concurrency: true }, () => {
       {},
       {
         train: async (at) => {
-          await untilCancelled(at).finally(() => {
+          await untilCancelled(at, 500).finally(() => {
             stopped = true;
           });
         },

@@ -1,6 +1,7 @@
 /** What a run does about each failure by itself, on the real server. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { deferred } from '../fixtures/deferred.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { progressAt } from '../fixtures/progress.ts';
 import { failure, untilCancelled } from '../fixtures/scripted-activities.ts';
@@ -83,11 +84,10 @@ suite('a run', { concurrency: true }, () => {
       'another training',
       { policy: { maxDivergences: 0 } },
       {
-        train: async ({ call, input }) => {
+        train: async ({ call }) => {
           if (call > 1) return;
           await run.signalProgress(progressAt({ step: 25, checkpointStep: 20 }));
           await run.until('has seen a checkpoint', ({ progress }) => progress?.checkpointStep === 20);
-          assert.equal(input.seenStep, null);
           throw failure('Diverged', { step: 30, rows: [], value: 'inf' });
         },
       },
@@ -146,20 +146,21 @@ suite('a run', { concurrency: true }, () => {
       'checkpoint lost',
       {},
       {
-        train: async ({ call, input }) => {
-          if (call === 1) {
-            await run.signalProgress(progressAt({ checkpointStep: 40 }));
-            await run.until('has seen a checkpoint', ({ progress }) => progress?.checkpointStep === 40);
-            throw failure('CheckpointLost', { seenStep: 40, foundStep: 20 });
-          }
-          assert.equal(input.seenStep, null);
+        train: async ({ call }) => {
+          if (call > 1) return;
+          await run.signalProgress(progressAt({ checkpointStep: 40 }));
+          await run.until('has seen a checkpoint', ({ progress }) => progress?.checkpointStep === 40);
+          throw failure('CheckpointLost', { seenStep: 40, foundStep: 20 });
         },
       },
     );
     await run.parked();
     await run.resume({});
     await run.result();
-    assert.equal(run.calls('train').length, 2);
+    assert.deepEqual(
+      run.calls('train').map(({ input }) => input.seenStep),
+      [null, null],
+    );
   });
 
   test('that misses an artifact starts over with pinned sources, twice, then waits', async () => {
@@ -182,23 +183,26 @@ suite('a run', { concurrency: true }, () => {
     assert.equal(run.calls('train').length, 1);
   });
 
-  test('that starts over lets go of what was at work, and still counts what it made as made', async () => {
+  test('that starts over waits for what was at work, and still counts what it made as made', async () => {
+    let atWork = 0;
+    let mostAtWork = 0;
     const run = await house.start(
       'start over in mid-training',
       {},
       {
         train: async (at) => {
-          if (at.call === 1) await untilCancelled(at);
+          mostAtWork = Math.max(mostAtWork, ++atWork);
+          // A trainer takes its time to let go.
+          if (at.call === 1) await untilCancelled(at, 500).finally(() => atWork--);
         },
         evaluate: ({ call }) => {
           if (call === 1) throw failure('ArtifactMissing', { uri: 'file:///store/artifacts/model/x' });
         },
-        // Hits of the second time through.
-        filter: () => {},
       },
     );
     const result = await run.result();
     assert.equal(run.calls('train').length, 2);
+    assert.equal(mostAtWork, 1);
     assert.equal(result.state, 'done');
     assert.ok(result.stages.every(({ cached }) => !cached));
   });
@@ -257,6 +261,29 @@ suite('a run', { concurrency: true }, () => {
     assert.deepEqual(await run.failure(), { type: 'DatasetRejected', message: 'rows.jsonl, line 3, is not JSON; …' });
     await eventually('the download has ended', async () => cancelled || null);
     assert.equal((await run.attributes()).ReverieState, 'failed');
+  });
+
+  test('that fails beside its training ends the trainer first', async () => {
+    let stopped = false;
+    const training = deferred();
+    const run = await house.start(
+      'fails beside training',
+      {},
+      {
+        train: async (at) => {
+          training.resolve();
+          await untilCancelled(at, 500).finally(() => {
+            stopped = true;
+          });
+        },
+        evaluate: async () => {
+          await training.promise;
+          throw failure('ModelRejected', { problems: ['x'] });
+        },
+      },
+    );
+    assert.equal((await run.failure()).type, 'ModelRejected');
+    assert.ok(stopped);
   });
 
   test('that cannot be resolved for want of a store waits like any stage', async () => {
