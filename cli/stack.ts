@@ -5,10 +5,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkWritable, openStore } from '../activities/store/open-store.ts';
-import { searchAttributes } from '../contracts/search-attributes.ts';
 import { Child } from './child.ts';
-import { freePort } from './ports.ts';
-import { findTemporal } from './setup/temporal.mjs';
+import { startDevServer } from './dev-server.ts';
 
 export interface Stack {
   address: string;
@@ -54,22 +52,18 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   await checkWritable(openStore(store));
   const logs = join(stateDir, 'logs');
   await mkdir(logs, { recursive: true });
-  const [port, uiPort] = [await freePort(ports.server), await freePort(ports.ui)];
-  const address = `127.0.0.1:${port}`;
+  const { server, address, uiUrl } = await startDevServer({
+    database: join(stateDir, 'temporal.db'),
+    logs,
+    ports,
+    signal,
+  });
   const env = {
     TEMPORAL_ADDRESS: address,
     TEMPORAL_NAMESPACE: 'default',
     REVERIE_STORE: store,
     REVERIE_CACHE_DIR: cacheDir,
   };
-  const server = new Child({
-    name: 'The Temporal dev server',
-    command: (await findTemporal()) ?? 'temporal',
-    args: serverArguments(join(stateDir, 'temporal.db'), port, uiPort),
-    logFile: join(logs, 'temporal.log'),
-    readyText: 'Temporal Server:',
-    stopSeconds: 10,
-  });
   const started: Child[] = [server];
   const stop = async (): Promise<void> => {
     // Workers first: they report their last word to the server.
@@ -77,12 +71,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await server.stop();
   };
   try {
-    await server.ready(START_MS, signal);
     const cpu = worker({ kind: 'cpu', env, logs, graceSeconds });
     const gpu = worker({ kind: 'gpu', env, logs, graceSeconds });
     started.push(cpu, gpu);
     await Promise.all([cpu.ready(START_MS, signal), gpu.ready(START_MS, signal)]);
-    return { address, uiUrl: `http://127.0.0.1:${uiPort}`, logs, env, children: { server, cpu, gpu }, stop };
+    return { address, uiUrl, logs, env, children: { server, cpu, gpu }, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -100,30 +93,4 @@ export function worker({ kind, env, logs, graceSeconds, args = [] }: WorkerOptio
     readyText: 'worker is ready',
     stopSeconds: graceSeconds + 15,
   });
-}
-
-function serverArguments(database: string, port: number, uiPort: number): string[] {
-  const settings = [
-    'matching.enableFairness=true',
-    'matching.numTaskqueueReadPartitions=1',
-    'matching.numTaskqueueWritePartitions=1',
-  ];
-  return [
-    ...[
-      'server',
-      'start-dev',
-      '--db-filename',
-      database,
-      '--ip',
-      '127.0.0.1',
-      '--port',
-      String(port),
-      '--ui-port',
-      String(uiPort),
-      '--log-level',
-      'warn',
-    ],
-    ...Object.entries(searchAttributes).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
-    ...settings.flatMap((setting) => ['--dynamic-config-value', setting]),
-  ];
 }

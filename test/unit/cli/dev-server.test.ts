@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:net';
+import { test } from 'node:test';
+import { Connection } from '@temporalio/client';
+import { startDevServer } from '../../../cli/dev-server.ts';
+import { scratchFolder } from '../../fixtures/scratch.ts';
+
+function listen(port: number): Promise<Server> {
+  const server = createServer();
+  return new Promise((done, fail) => server.once('error', fail).listen(port, '127.0.0.1', () => done(server)));
+}
+
+test('avoids ports that are taken, and serves on others', { timeout: 60_000 }, async (t) => {
+  const logs = await scratchFolder(t);
+  const taken = await listen(0);
+  t.after(() => taken.close());
+  const { port } = taken.address() as { port: number };
+  const { server, address } = await startDevServer({
+    database: `${logs}/t.db`,
+    logs,
+    ports: { server: port, ui: port },
+  });
+  t.after(() => server.stop());
+  assert.notEqual(address, `127.0.0.1:${port}`);
+  const connection = await Connection.connect({ address });
+  await connection.close();
+});
+
+test('tries other ports when one is taken between its choice and its use', { timeout: 60_000 }, async (t) => {
+  const logs = await scratchFolder(t);
+  // Both asked for one free port: the server takes it, and the UI finds it gone.
+  const probe = await listen(0);
+  const { port } = probe.address() as { port: number };
+  await new Promise((done) => probe.close(done));
+  const first = startDevServer({ database: `${logs}/a.db`, logs, ports: { server: port, ui: 0 } });
+  const second = startDevServer({ database: `${logs}/b.db`, logs, ports: { server: port, ui: 0 } });
+  const both = await Promise.all([first, second]);
+  t.after(() => Promise.all(both.map(({ server }) => server.stop())));
+  assert.notEqual(both[0].address, both[1].address);
+});
