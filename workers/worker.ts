@@ -1,4 +1,5 @@
 /** The two kinds of workers and how they are wired: `cpu` runs workflows and light activities, `gpu` the trainer. */
+import './lean-memory.ts';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
