@@ -134,15 +134,20 @@ function nearest(word: string, known: readonly string[]): string | null {
   return best && best.cost <= Math.max(2, Math.floor(best.name.length / 2)) ? best.name : null;
 }
 
-/** A right name in a wrong place, such as train.learningRate. */
-function elsewhere(schema: z.ZodType | undefined, word: string, path: readonly string[] = []): string | null {
+/** A name in a wrong place, such as train.learningRate, right or nearly so. */
+function elsewhere(schema: z.ZodType | undefined, word: string): string | null {
+  const ranked = placesOf(schema)
+    .map((path) => ({ path: path.join('.'), cost: distance(flat(word), flat(path.at(-1) ?? '')) }))
+    .sort((a, b) => a.cost - b.cost);
+  const best = ranked[0];
+  return best && best.cost <= Math.min(2, Math.floor(word.length / 4)) ? best.path : null;
+}
+
+function placesOf(schema: z.ZodType | undefined, path: readonly string[] = []): string[][] {
   const object = unwrap(schema);
-  if (!(object instanceof z.ZodObject)) return null;
-  const fields = object.shape as Record<string, z.ZodType>;
-  for (const [name, field] of Object.entries(fields)) {
-    if (flat(name) === flat(word)) return [...path, name].join('.');
-    const deeper = elsewhere(field, word, [...path, name]);
-    if (deeper !== null) return deeper;
-  }
-  return null;
+  if (!(object instanceof z.ZodObject)) return [];
+  return Object.entries(object.shape as Record<string, z.ZodType>).flatMap(([name, field]) => [
+    [...path, name],
+    ...placesOf(field, [...path, name]),
+  ]);
 }

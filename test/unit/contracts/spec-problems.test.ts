@@ -53,6 +53,7 @@ test('finds a right name in the wrong group', () => {
     /did you mean train\.optimizer\.learningRate\?$/,
   );
   assert.match(problemsOf({ epochs: 1 })[0] ?? '', /did you mean train\.epochs\?$/);
+  assert.match(problemsOf({ train: { learnngRate: 1 } })[0] ?? '', /did you mean train\.optimizer\.learningRate\?$/);
 });
 
 test('tells to remove a field that is like nothing known', () => {
