@@ -20,7 +20,7 @@ import { python } from '../fixtures/python.ts';
 const { skip } = python;
 const timeout = 180_000;
 const root = join(import.meta.dirname, '..', '..');
-const STEPS = 60;
+const STEPS = 50;
 /** A checkpoint has been committed by then, and most of the training lies ahead. */
 const FAULT_STEP = 12;
 
@@ -29,7 +29,7 @@ const spec: RunSpecInput = {
   dataset: { source: join(root, 'infra/demo/data/s1k-style.jsonl.gz') },
   filter: { maxTokens: 96 },
   train: {
-    globalBatchSize: 16,
+    globalBatchSize: 8,
     microBatchSize: 8,
     maxSteps: STEPS,
     checkpointEverySteps: 5,
