@@ -1,8 +1,8 @@
 /** A long-lived child process whose output goes straight into a log file: ready by a sign in it, stopped to the end. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface ChildRequest {
@@ -29,7 +29,7 @@ const launch = ({ command, args, env }: ChildRequest, log: number) =>
 export class Child {
   readonly request: ChildRequest;
   readonly #process: ReturnType<typeof launch>;
-  readonly #logStart: Promise<number>;
+  readonly #logStart: number;
   readonly #over: Promise<void>;
   #ended = false;
   #stopping = false;
@@ -38,7 +38,8 @@ export class Child {
   constructor(request: ChildRequest) {
     this.request = request;
     const log = openSync(request.logFile, 'a');
-    this.#logStart = stat(request.logFile).then(({ size }) => size);
+    // Before the child can write: what it says first is its sign.
+    this.#logStart = fstatSync(log).size;
     this.#process = launch(request, log);
     closeSync(log);
     // However this process ends, nothing that it started stays, except what it released.
@@ -64,11 +65,10 @@ export class Child {
   async ready(timeoutMs: number, signal?: AbortSignal): Promise<void> {
     const { name, logFile, readyText } = this.request;
     const deadline = Date.now() + timeoutMs;
-    const from = await this.#logStart;
     for (;;) {
       signal?.throwIfAborted();
       const over = this.#ended || Date.now() > deadline;
-      const said = (await readFile(logFile)).subarray(from).toString();
+      const said = (await readFile(logFile)).subarray(this.#logStart).toString();
       if (said.includes(readyText)) return;
       if (over) {
         const tail = said.trim().split('\n').slice(-5).join('\n');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createServer, type Server } from 'node:net';
 import { test } from 'node:test';
 import { Connection } from '@temporalio/client';
-import { startDevServer } from '../../../cli/dev-server.ts';
+import { type DevServer, startDevServer } from '../../../cli/dev-server.ts';
 import { scratchFolder } from '../../fixtures/scratch.ts';
 
 function listen(port: number): Promise<Server> {
@@ -27,14 +27,16 @@ test('avoids ports that are taken, and serves on others', { timeout: 60_000 }, a
 });
 
 test('tries other ports when one is taken between its choice and its use', { timeout: 60_000 }, async (t) => {
-  const logs = await scratchFolder(t);
   // Both asked for one free port: the server takes it, and the UI finds it gone.
   const probe = await listen(0);
   const { port } = probe.address() as { port: number };
   await new Promise((done) => probe.close(done));
-  const first = startDevServer({ database: `${logs}/a.db`, logs, ports: { server: port, ui: 0 } });
-  const second = startDevServer({ database: `${logs}/b.db`, logs, ports: { server: port, ui: 0 } });
-  const both = await Promise.all([first, second]);
-  t.after(() => Promise.all(both.map(({ server }) => server.stop())));
+  const start = async (name: string): Promise<DevServer> => {
+    const dir = await scratchFolder(t);
+    const started = await startDevServer({ database: `${dir}/${name}.db`, logs: dir, ports: { server: port, ui: 0 } });
+    t.after(() => started.server.stop());
+    return started;
+  };
+  const both = await Promise.all([start('a'), start('b')]);
   assert.notEqual(both[0].address, both[1].address);
 });
