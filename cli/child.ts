@@ -26,6 +26,16 @@ const LOOK_MS = 50;
 const launch = ({ command, args, env }: ChildRequest, log: number) =>
   spawn(command, args, { env: { ...process.env, ...env }, detached: true, stdio: ['ignore', log, log] });
 
+/** `said` is all that the child has written to its log. */
+export class NotReady extends Error {
+  readonly said: string;
+
+  constructor(message: string, said: string) {
+    super(message);
+    this.said = said;
+  }
+}
+
 export class Child {
   readonly request: ChildRequest;
   readonly #process: ReturnType<typeof launch>;
@@ -73,7 +83,7 @@ export class Child {
       if (over) {
         const tail = said.trim().split('\n').slice(-5).join('\n');
         const came = this.#ended ? 'ended at once' : `was not ready after ${timeoutMs / 1000} s`;
-        throw new Error(`${name} ${came}; expected it to run; its log, ${logFile}, ends with:\n${tail}`);
+        throw new NotReady(`${name} ${came}; expected it to run; its log, ${logFile}, ends with:\n${tail}`, said);
       }
       await sleep(LOOK_MS);
     }

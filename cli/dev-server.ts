@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { searchAttributes } from '../contracts/search-attributes.ts';
-import { Child } from './child.ts';
+import { Child, NotReady } from './child.ts';
 import { freePort } from './ports.ts';
 import { findTemporal } from './setup/temporal.mjs';
 
@@ -40,7 +40,7 @@ export async function startDevServer({ database, logs, ports, signal }: DevServe
       return { server, address: `127.0.0.1:${port}`, uiUrl: `http://127.0.0.1:${uiPort}` };
     } catch (error) {
       await server.stop();
-      const taken = error instanceof Error && error.message.includes('address already in use');
+      const taken = error instanceof NotReady && error.said.includes('address already in use');
       if (!taken || tries === TRIES) throw error;
       await sleep(100 * tries);
     }
