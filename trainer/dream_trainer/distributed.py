@@ -18,6 +18,15 @@ from torch import Tensor
 _BUCKET_ELEMENTS = 2**25
 
 
+def own_device() -> torch.device:
+    """That of this rank: the GPU of its number on this machine, or the CPU."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
+
+
 @dataclass(frozen=True)
 class Ranks:
     rank: int
@@ -28,9 +37,8 @@ class Ranks:
     def join() -> Ranks:
         """Reads RANK, WORLD_SIZE and LOCAL_RANK and meets the other ranks, if there are any."""
         rank, count = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        device = torch.device("cpu")
-        if torch.cuda.is_available():
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        device = own_device()
+        if device.type == "cuda":
             torch.cuda.set_device(device)
         if count > 1:
             dist.init_process_group(

@@ -42,14 +42,17 @@ def examine() -> dict[str, Any]:
     }
 
 
-def check_product(device: str) -> str:
-    """Multiplies matrices of small integers, exact in float32, whose product is known: Σ (i + k)·(k − j)."""
+def check_product(device: str, dtype: torch.dtype = torch.float32, copies: int = 1) -> str:
+    """Multiplies matrices of small integers, exact in `dtype`, whose product is known: Σ (i + k)·(k − j).
+
+    Many copies at once reach every part of a GPU that calculates."""
     try:
-        index = torch.arange(_SIZE, dtype=torch.float32, device=device)
-        product = (index[:, None] + index[None]) @ (index[:, None] - index[None])
+        index = torch.arange(_SIZE, dtype=dtype, device=device)
+        left, right = index[:, None] + index[None], index[:, None] - index[None]
+        products = torch.bmm(left.repeat(copies, 1, 1), right.repeat(copies, 1, 1)).cpu()
         i, j = torch.meshgrid(torch.arange(_SIZE), torch.arange(_SIZE), indexing="ij")
         s1, s2 = _SIZE * (_SIZE - 1) // 2, (_SIZE - 1) * _SIZE * (2 * _SIZE - 1) // 6
-        return "right" if torch.equal(product.cpu().long(), s2 + s1 * (i - j) - _SIZE * i * j) else "wrong"
+        return "right" if (products == (s2 + s1 * (i - j) - _SIZE * i * j).to(dtype)).all() else "wrong"
     except RuntimeError as error:
         return f"failed: {str(error).splitlines()[0]}"
 

@@ -47,8 +47,8 @@ def launch(ranks: int, argv: list[str]) -> int:
             for child in children:
                 child.kill()
                 child.wait()
-            # A rank that SIGTERM met while it loaded ends at once, and the others then miss it.
-            if terminated and EXIT_PREEMPTED in statuses:
+            # A rank that SIGTERM met before its first step ends by it, and none has taken a step without the others.
+            if terminated and (failed == -signal.SIGTERM or EXIT_PREEMPTED in statuses):
                 return EXIT_PREEMPTED
             return failed if failed > 0 else 128 - failed
         if None not in statuses:

@@ -20,7 +20,7 @@ from .cadence import Cadence
 from .checkpoint import Checkpoint, open_checkpoint
 from .config import DreamConfig
 from .data import Row, load_rows
-from .distributed import Ranks
+from .distributed import Ranks, own_device
 from .divergence import WINDOW, check_divergence
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
@@ -34,6 +34,7 @@ from .optimizer import (
     optimizer_tensors,
     restore_optimizer,
 )
+from .preflight import preflight
 from .process import Termination
 from .saver import Saver
 from .spec import TrainSpec
@@ -49,6 +50,7 @@ def train(spec: TrainSpec, run_dir: Path, events: Events, termination: Terminati
     """Returns the exit status 0 or 75; anything else is raised. `where` always tells phase and step."""
     where["microBatchSize"] = spec.micro_batch_size
     make_deterministic(spec)
+    preflight(own_device())
     ranks = Ranks.join()
     try:
         attempt = Attempt(spec, run_dir, events, termination, where, ranks)
@@ -157,6 +159,7 @@ class Attempt:
         except BaseException:
             self.saver.settle(_LAST_SAVE_SECONDS)
             raise
+        self.termination.end_at_once()
         self._export()
         return 0
 

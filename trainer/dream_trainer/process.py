@@ -25,18 +25,30 @@ def die_with_parent() -> None:
 
 
 class Termination:
-    """SIGTERM: ends the process at once with status 75 while nothing is worth saving, later only sets a flag."""
+    """SIGTERM: ends the process at once while nothing is worth saving, in between only sets a flag.
+
+    At once is with status 75, or by the signal itself for one of several ranks: their launcher learns by it that no
+    rank can have anything to save.
+    """
 
     def __init__(self) -> None:
         self.requested = False
-        self._immediate = True
-        signal.signal(signal.SIGTERM, self._hear)
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            signal.signal(signal.SIGTERM, _exit)
 
     def defer(self) -> None:
         """From here on the loop asks `requested` between steps, and saves before it ends."""
-        self._immediate = False
+        signal.signal(signal.SIGTERM, self._hear)
+
+    def end_at_once(self) -> None:
+        """From here on all is saved; where SIGTERM has come already, it ends here."""
+        signal.signal(signal.SIGTERM, _exit)
+        if self.requested:
+            os._exit(EXIT_PREEMPTED)
 
     def _hear(self, _signal: int, _frame: FrameType | None) -> None:
         self.requested = True
-        if self._immediate:
-            os._exit(EXIT_PREEMPTED)
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> None:
+    os._exit(EXIT_PREEMPTED)

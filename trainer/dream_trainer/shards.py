@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from .answering import Answer, Answerer
+from .answering import Answer, Answerer, choose_numerics
 from .data import read_records
 from .eval_spec import EvalSpec
 from .events import Events
 from .failures import invalid
+from .preflight import preflight
 from .tokenizer import Message
 
 
@@ -64,6 +65,8 @@ def write_shards(spec: EvalSpec, run_dir: Path, events: Events) -> None:
         predictions = _kept(path, questions)
         if predictions is None:
             if not is_loaded:
+                device, _ = choose_numerics(spec.recipe, spec.threads)  # First: cuBLAS reads its settings once.
+                preflight(device)
                 events.phase("load")
                 answerer.load(spec.recipe, spec.threads)
                 events.phase("generate")
