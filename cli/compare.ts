@@ -4,18 +4,12 @@ import { createLogUpdate } from 'log-update';
 import { Artifacts } from '../activities/store/artifacts.ts';
 import { openStore } from '../activities/store/open-store.ts';
 import type { Generation } from '../contracts/trainer.ts';
-import { connectClient } from '../workers/connect.ts';
 import { readEnvironment } from '../workers/environment.ts';
 import { countGpus } from '../workers/gpus.ts';
 import { type Column, printable, sideBySide } from './compare/columns.ts';
-import {
-  type FinishedRun,
-  type ReportPlace,
-  readFinishedRun,
-  reportOfWorkflow,
-  reportOnDisk,
-} from './compare/finished-run.ts';
+import { type FinishedRun, findReport, readFinishedRun } from './compare/finished-run.ts';
 import { generate } from './compare/generate.ts';
+import { trainerPath } from './trainer-path.ts';
 
 export interface CompareOptions {
   /** Workflow id, or the path of a report. */
@@ -31,8 +25,6 @@ export interface CompareOptions {
 const names = ['base', 'tuned'] as const;
 type Name = (typeof names)[number];
 
-const trainerPath = join(import.meta.dirname, '..', 'trainer');
-
 /** Throws InvalidSpec for a run that has no tuned model, and for a prompt that does not fit. */
 export async function compare({
   run,
@@ -42,7 +34,7 @@ export async function compare({
   ...changes
 }: CompareOptions): Promise<void> {
   const { storeUrl, cacheDir, python } = readEnvironment();
-  const place = reportOnDisk(run) ?? (await askTemporal(run));
+  const place = await findReport(run);
   const store = openStore(place.storeUrl ?? storeUrl);
   const finished = await readFinishedRun(store, place);
   const models = await fetchModels(new Artifacts(store, cacheDir), finished, signal);
@@ -55,7 +47,7 @@ export async function compare({
   const both = AbortSignal.any([signal, stop.signal]);
   try {
     const answers = names.map(async (name) => {
-      const env = { ...devices[name], PYTHONPATH: pythonPath() };
+      const env = { ...devices[name], ...trainerPath() };
       for await (const said of generate({ name, python, env, model: models[name], prompt, spec, signal: both })) {
         screen.show(name, said);
       }
@@ -68,15 +60,6 @@ export async function compare({
     });
   } finally {
     screen.close();
-  }
-}
-
-async function askTemporal(workflowId: string): Promise<ReportPlace> {
-  const { client, connection } = await connectClient();
-  try {
-    return await reportOfWorkflow(client, workflowId);
-  } finally {
-    await connection.close();
   }
 }
 
@@ -106,9 +89,6 @@ async function deviceOfEach(): Promise<Record<Name, Record<string, string>>> {
   if (first === undefined || second === undefined) return { base: {}, tuned: {} };
   return { base: { CUDA_VISIBLE_DEVICES: first }, tuned: { CUDA_VISIBLE_DEVICES: second } };
 }
-
-/** An interpreter that REVERIE_PYTHON names need not have this clone's trainer installed. */
-const pythonPath = (): string => [trainerPath, process.env.PYTHONPATH].filter(Boolean).join(':');
 
 interface Screen {
   show(name: Name, said: Generation): void;

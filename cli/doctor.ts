@@ -4,7 +4,7 @@
  */
 import type { Writable } from 'node:stream';
 import { readEnvironment } from '../workers/environment.ts';
-import type { Check } from './doctor/check.ts';
+import { type Check, checkLine } from './doctor/check.ts';
 import { checkNodeAndPackages, checkTemporalCli, checkTrainer } from './doctor/programs.ts';
 import { checkDisk, checkStore } from './doctor/storage.ts';
 import { checkTemporalServer } from './doctor/temporal.ts';
@@ -33,14 +33,7 @@ export async function doctor({ json, fix, out = process.stdout }: DoctorOptions)
   return healthy ? 0 : 1;
 }
 
-const signs = { ok: '✓', warn: '!', fail: '✗' } as const;
-
 function lines(checks: readonly Check[]): string {
   const width = Math.max(...checks.map(({ name }) => name.length)) + 2;
-  return checks
-    .map(({ name, status, found, remedy }) => {
-      const line = `${signs[status]} ${name.padEnd(width)}${found}\n`;
-      return remedy === null ? line : `${line}  ${' '.repeat(width)}→ ${remedy}\n`;
-    })
-    .join('');
+  return checks.map((check) => checkLine(check, width)).join('');
 }

@@ -110,6 +110,25 @@ program
   });
 
 program
+  .command('verify')
+  .description(
+    'Read a finished run again from data to model, and replay some of its steps to the bit. Changes nothing.',
+  )
+  .argument('<run>', "workflow id, or its report's path, key or address")
+  .option('--steps <n>', 'steps to replay, from the base and from kept checkpoints', positive, 8)
+  .option('--seed <n>', 'chooses them (default: drawn, and told)', positive)
+  .option('--only-hashes', 'replay nothing: takes no trainer', false)
+  .option('--json', 'as JSON', false)
+  .addHelpText(
+    'after',
+    '\nExample, with the store alone:\n  reverie verify s3://bucket/prefix/artifacts/report/KEY/report.html',
+  )
+  .action(async (run: string, options: { steps: number; seed?: number; onlyHashes: boolean; json: boolean }) => {
+    const { verify } = await import('./verify.ts');
+    process.exitCode = await verify({ run, ...options, seed: options.seed ?? null, signal: stop.signal });
+  });
+
+program
   .command('doctor')
   .description('Look at everything that a run needs; each line says how to mend it.')
   .option('--json', 'as JSON', false)

@@ -17,6 +17,7 @@ import type { LengthBin } from '../filter/lengths.ts';
 import { chooseCases } from './cases.ts';
 import { type TrainingCurve, trainingCurve } from './curve.ts';
 import { type ChangedValue, changedValues, type DepartureId, departures } from './departures.ts';
+import { type GoodputFacts, goodputFacts } from './goodput.ts';
 
 /** What the report reads from artifacts. */
 export interface ReportFiles {
@@ -49,6 +50,8 @@ export interface CaseFacts {
 export interface ReportFacts extends ReportInput {
   version: 1;
   curve: TrainingCurve;
+  /** Null where no attempt has left an account. */
+  goodput: GoodputFacts | null;
   lengths: LengthBin[];
   accuracy: { base: Accuracy; tuned: Accuracy };
   /** Null when no question could be graded for both models. */
@@ -69,7 +72,8 @@ export function collectFacts(input: ReportInput, files: ReportFiles): ReportFact
   return {
     version: 1,
     ...input,
-    curve: trainingCurve(files.history),
+    curve: trainingCurve(files.history, input.ledger?.restarts),
+    goodput: goodputFacts(input.ledger, input.summaries.train, input.spec),
     lengths: files.lengths,
     accuracy: { base: withInterval(input.summaries.evalBase), tuned: withInterval(input.summaries.evalTuned) },
     difference,
@@ -82,6 +86,26 @@ export function collectFacts(input: ReportInput, files: ReportFiles): ReportFact
     changedValues: changedValues(input.spec),
   };
 }
+
+const inputFields: Record<keyof ReportInput, true> = {
+  spec: true,
+  run: true,
+  sources: true,
+  artifacts: true,
+  summaries: true,
+  stages: true,
+  incidents: true,
+  attempts: true,
+  gpuHours: true,
+  ledger: true,
+  promote: true,
+};
+
+/** What a report was made from, and its key is taken over. */
+export const inputOf = (facts: ReportFacts): ReportInput =>
+  Object.fromEntries(
+    Object.entries(facts).filter(([name]) => Object.hasOwn(inputFields, name)),
+  ) as unknown as ReportInput;
 
 function withInterval(summary: EvalSummary): Accuracy {
   const graded = summary.correct + summary.incorrect;

@@ -49,7 +49,9 @@ export interface Retain {
 }
 
 /** The object vanished between listing and reading: another attempt's retention was faster. */
-class Vanished extends Error {}
+class Vanished extends Error {
+  override message = 'A checkpoint was deleted while it was read; expected it to stay; try again.';
+}
 
 export class Checkpoints {
   readonly #store: Store;
@@ -167,7 +169,7 @@ export class Checkpoints {
       }
       for (const checkpoint of stored) {
         if (checkpoint.step !== step || this.#damaged.has(checkpoint.prefix)) continue;
-        const reason = await reasonAgainst(() => this.#download(checkpoint, folder, identity, transfer));
+        const reason = await reasonAgainst(() => this.downloadFiles(checkpoint, folder, identity, transfer));
         if (reason === null) return { folder, step, source: 'store' };
         this.#damaged.add(checkpoint.prefix);
         onDamaged?.(`${this.#store.url}/${checkpoint.prefix}`, reason);
@@ -176,8 +178,9 @@ export class Checkpoints {
     return null;
   }
 
-  async #download(
-    { prefix, step, attempt }: StoredCheckpoint,
+  /** As a local folder, verified against its manifest; throws Damaged. Leaves no note: the store is only read. */
+  async downloadFiles(
+    { prefix, step, attempt }: Omit<StoredCheckpoint, 'committedMs'>,
     folder: string,
     identity: string,
     transfer: Transfer,

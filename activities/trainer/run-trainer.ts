@@ -15,7 +15,11 @@ import { ATTEMPT_MARK, CACHE_MARK, killMarked, WORKER_MARK } from './process-tre
 
 export interface TrainerRun {
   python: string;
-  command: 'train' | 'eval';
+  command: 'train' | 'eval' | 'replay';
+  /** Beside spec and folder. */
+  args?: readonly string[];
+  /** Added to the process's environment. */
+  env?: Record<string, string>;
   /** Written to `spec.json`. */
   spec: object;
   runDir: string;
@@ -51,9 +55,10 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
   const ranks = run.ranks > 1 ? ['--ranks', String(run.ranks)] : [];
   const trainer = execa(
     run.python,
-    ['-m', 'dream_trainer', run.command, '--spec', specFile, '--run-dir', run.runDir, ...ranks],
+    ['-m', 'dream_trainer', run.command, '--spec', specFile, '--run-dir', run.runDir, ...ranks, ...(run.args ?? [])],
     {
       env: {
+        ...run.env,
         PYTHONUNBUFFERED: '1',
         PYTHONUTF8: '1',
         [ATTEMPT_MARK]: run.attempt,

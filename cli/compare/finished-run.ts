@@ -1,4 +1,4 @@
-/** What a comparison needs of a finished run, from the report that it left in the store. */
+/** Finds the report of a finished run, by workflow id, path or address, and reads what is asked of it. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -8,6 +8,7 @@ import type { Store } from '../../activities/store/store.ts';
 import { rejected } from '../../contracts/failures.ts';
 import { samplerSchema } from '../../contracts/trainer.ts';
 import type { RunResult } from '../../contracts/workflow-api.ts';
+import { connectClient } from '../../workers/connect.ts';
 import { findRun } from '../find-run.ts';
 
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
@@ -37,6 +38,18 @@ export interface ReportPlace {
   storeUrl: string | null;
 }
 
+/** A server is asked only about what is no report's place. Throws InvalidSpec. */
+export async function findReport(run: string): Promise<ReportPlace> {
+  const place = reportOnDisk(run) ?? reportInStore(run);
+  if (place) return place;
+  const { client, connection } = await connectClient();
+  try {
+    return await reportOfWorkflow(client, run);
+  } finally {
+    await connection.close();
+  }
+}
+
 const REPORT = /^artifacts\/report\/[^/]+\/report\.\w+$/;
 
 /** A run may be named by its report on this disk, which needs no server; null for what is no path. */
@@ -55,6 +68,13 @@ export function reportOnDisk(run: string): ReportPlace | null {
   );
 }
 
+/** By its key alone, or after the address of its store: `s3://bucket/prefix/artifacts/report/KEY/report.html`. */
+export function reportInStore(run: string): ReportPlace | null {
+  const [, storeUrl, key] =
+    /^(?:(?:(\w+:\/\/.+|\/.*)\/)?artifacts\/report\/)?([0-9a-f]{64})(?:\/(?:report\.\w+)?)?$/.exec(run) ?? [];
+  return key === undefined ? null : { key: `artifacts/report/${key}/report.json`, storeUrl: storeUrl ?? null };
+}
+
 /** From the result of a closed workflow: that takes a server, but no worker. Throws InvalidSpec for an unfinished run. */
 export async function reportOfWorkflow(client: Client, workflowId: string): Promise<ReportPlace> {
   const { status } = await findRun(client, workflowId);
@@ -68,7 +88,10 @@ export async function reportOfWorkflow(client: Client, workflowId: string): Prom
   return { key: report.replace(/\.\w+$/, '.json'), storeUrl: null };
 }
 
-export async function readFinishedRun(store: Store, { key }: ReportPlace): Promise<FinishedRun> {
+export const readFinishedRun = (store: Store, place: ReportPlace): Promise<FinishedRun> =>
+  readReport(store, place, finishedRunSchema);
+
+export async function readReport<T>(store: Store, { key }: ReportPlace, schema: z.ZodType<T>): Promise<T> {
   const bytes = await store.get(key);
   if (bytes === null) {
     throw rejected(
@@ -82,7 +105,7 @@ export async function readFinishedRun(store: Store, { key }: ReportPlace): Promi
   } catch {
     throw unreadable(key, 'not JSON');
   }
-  const parsed = finishedRunSchema.safeParse(json);
+  const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw unreadable(key, `not as a report is, at ${issue?.path.join('.')}: ${issue?.message}`);

@@ -13,6 +13,14 @@ export const ok = (name: string, found: string): Check => ({ name, status: 'ok',
 export const warn = (name: string, found: string, remedy: string): Check => ({ name, status: 'warn', found, remedy });
 export const fail = (name: string, found: string, remedy: string): Check => ({ name, status: 'fail', found, remedy });
 
+const signs = { ok: '✓', warn: '!', fail: '✗' } as const;
+
+/** For people: a remedy on a line of its own, under what it mends. */
+export function checkLine({ name, status, found, remedy }: Check, nameWidth: number): string {
+  const line = `${signs[status]} ${name.padEnd(nameWidth)}${found}\n`;
+  return remedy === null ? line : `${line}  ${' '.repeat(nameWidth)}→ ${remedy}\n`;
+}
+
 export const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
 

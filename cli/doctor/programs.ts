@@ -8,6 +8,7 @@ import { bundleIsCurrent } from '../setup/bundle.mjs';
 import { checkNode, packagesAreCurrent } from '../setup/node.mjs';
 import { root } from '../setup/paths.mjs';
 import { findTemporal } from '../setup/temporal.mjs';
+import { trainerPath } from '../trainer-path.ts';
 import { type Check, fail, firstLine, ok, warn } from './check.ts';
 
 const SET_UP = 'run `node cli/bootstrap.mjs setup`';
@@ -64,8 +65,7 @@ export async function checkTrainer(python: string): Promise<Check[]> {
     reject: false,
     stdin: 'ignore',
     timeout: TRAINER_ANSWERS_WITHIN_MS,
-    // An environment that REVERIE_PYTHON names need not have this clone's trainer installed.
-    env: { PYTHONPATH: [join(root, 'trainer'), process.env.PYTHONPATH].filter(Boolean).join(':') },
+    env: trainerPath(),
   });
   const answer = answerSchema.safeParse(parseJson(result.stdout));
   if (!answer.success) {

@@ -1,4 +1,4 @@
-"""Entry point: `python -m dream_trainer train|eval|generate|grade|doctor …`.
+"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|doctor …`.
 
 Each command is imported only when it is called, so that `grade` starts without torch.
 """
@@ -10,6 +10,7 @@ import sys
 
 COMMANDS = {
     "train": ("dream_trainer.train", "fine-tune a model by a spec: --spec FILE --run-dir DIR"),
+    "replay": ("dream_trainer.replay", "do steps of a training once more: --spec FILE --run-dir DIR --until STEP"),
     "eval": ("dream_trainer.evaluate", "generate answers to a data set in shards: --spec FILE --run-dir DIR"),
     "generate": ("dream_trainer.generate", "answer one prompt"),
     "grade": ("dream_trainer.grading", "grade JSON lines {reference, prediction} from standard input"),

@@ -40,13 +40,20 @@ from .saver import Saver
 from .spec import TrainSpec
 from .tokenizer import Tokenizer
 from .validation import validation_loss
-from .weights import load_weights, save_model, stored_dtype, weight_files
+from .weights import load_weights, save_model, stored_dtype, weight_files, weights_sha256
 
 _LAST_SAVE_SECONDS = 30.0
 """How long a failing attempt waits for a save under way: it may be what the next attempt starts from."""
 
 
-def train(spec: TrainSpec, run_dir: Path, events: Events, termination: Termination, where: dict[str, object]) -> int:
+def train(
+    spec: TrainSpec,
+    run_dir: Path,
+    events: Events,
+    termination: Termination,
+    where: dict[str, object],
+    replay_until: int | None = None,
+) -> int:
     """Returns the exit status 0 or 75; anything else is raised. `where` always tells phase and step."""
     where["microBatchSize"] = spec.micro_batch_size
     make_deterministic(spec)
@@ -54,7 +61,7 @@ def train(spec: TrainSpec, run_dir: Path, events: Events, termination: Terminati
     ranks = Ranks.join()
     try:
         attempt = Attempt(spec, run_dir, events, termination, where, ranks)
-        return attempt.run()
+        return attempt.run() if replay_until is None else attempt.replay(replay_until)
     finally:
         ranks.leave()
 
@@ -163,6 +170,23 @@ class Attempt:
         self._export()
         return 0
 
+    def replay(self, until_step: int) -> int:
+        """Steps of a training once more, to compare them. Keeps nothing, so that SIGTERM may end it at once."""
+        if not self.step < until_step <= self.steps:
+            raise invalid("--until", str(until_step), f"a step from {self.step + 1} to {self.steps}", "choose one")
+        self._phase("train")
+        while self.step < until_step:
+            self._train_step()
+        self._phase("export")
+        if self.ranks.rank == 0:
+            weights = dict(self.model.named_parameters())
+            state = {"weights": weights, "optimizer": optimizer_tensors(self.model, self.optimizer)}
+            hashes = {f"{kind}Sha256": weights_sha256(tensors) for kind, tensors in state.items()}
+            self.events.emit("state", step=self.step, **hashes)
+            exported = {name: tensor.detach().to(self.export_dtype) for name, tensor in weights.items()}
+            self._tell_done(weights_sha256(exported), self.run_dir)
+        return 0
+
     def _train_step(self) -> tuple[bool, bool]:
         """One optimizer step. Returns what all ranks agree on: whether to stop, and whether a save is due."""
         spec, step = self.spec, self.step + 1
@@ -264,11 +288,14 @@ class Attempt:
         digest = save_model(dict(self.model.named_parameters()), self.spec.model, partial, self.export_dtype)
         partial.rename(folder)
         (self.run_dir / "history.jsonl").write_text("".join(line + "\n" for line in self.history), encoding="utf-8")
+        self._tell_done(digest, folder)
+
+    def _tell_done(self, digest: str, path: Path) -> None:
         self.events.emit(
             "done",
             step=self.step,
             weightsSha256=digest,
-            path=str(folder),
+            path=str(path),
             peakMemoryBytes=peak_memory_bytes(self.ranks.device),
             seconds=time.monotonic() - self.started,
         )

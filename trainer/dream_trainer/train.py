@@ -25,18 +25,25 @@ _KINDS_TOLD_BY_RANK_0 = ("InvalidSpec", "Diverged", "DiskFull")
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="dream_trainer train", description=__doc__)
+    return start("train", argv, arguments_of("train", __doc__).parse_args(argv))
+
+
+def arguments_of(command: str, description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"dream_trainer {command}", description=description)
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--ranks", type=int, default=1, help="processes on this machine that train together")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def start(command: str, argv: list[str], arguments: argparse.Namespace) -> int:
     die_with_parent()
     if arguments.ranks > 1 and "RANK" not in os.environ:
-        return launch(arguments.ranks, ["train", *argv])
-    return attempt(arguments.spec, arguments.run_dir)
+        return launch(arguments.ranks, [command, *argv])
+    return attempt(arguments.spec, arguments.run_dir, getattr(arguments, "until", None))
 
 
-def attempt(spec_file: Path, run_dir: Path) -> int:
+def attempt(spec_file: Path, run_dir: Path, replay_until: int | None = None) -> int:
     termination = Termination()
     rank = int(os.environ.get("RANK", "0"))
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -48,7 +55,7 @@ def attempt(spec_file: Path, run_dir: Path) -> int:
         prepare_environment(spec)
         from .loop import train  # Torch reads the environment when it is imported.
 
-        return train(spec, run_dir, events, termination, where)
+        return train(spec, run_dir, events, termination, where, replay_until)
     except Preempted:
         return EXIT_PREEMPTED
     except BaseException as error:

@@ -129,13 +129,15 @@ def train(spec: dict[str, Any], run_dir: Path, ranks: int = 1, expect: int = 0) 
     return events_of(run_dir)
 
 
-def train_here(spec: dict[str, Any], run_dir: Path, expect: int = 0) -> list[dict[str, Any]]:
+def train_here(
+    spec: dict[str, Any], run_dir: Path, expect: int = 0, replay_until: int | None = None
+) -> list[dict[str, Any]]:
     """The same in this process, which saves the time to import torch, and its traces are removed."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "spec.json").write_text(json.dumps(spec))
     environment, handler, threads = dict(os.environ), signal.getsignal(signal.SIGTERM), torch.get_num_threads()
     try:
-        status = attempt(run_dir / "spec.json", run_dir)
+        status = attempt(run_dir / "spec.json", run_dir, replay_until)
     finally:
         signal.signal(signal.SIGTERM, handler)
         torch.use_deterministic_algorithms(False)
