@@ -3,17 +3,19 @@
  * in this same process, so that signals and exit codes need no passing on.
  *
  *     node cli/bootstrap.mjs demo [--keep] [--preempt] [--json]    the whole run on embedded data
- *     node cli/bootstrap.mjs test [--only lint|ts|py] [PATTERN …]  every check and test
+ *     node cli/bootstrap.mjs test [--only lint|ts|py|chaos] [PATTERN …]  every check and test
+ *     node cli/bootstrap.mjs chaos [--faults LIST] [--count N] …   faults injected into real runs, counted
  *     node cli/bootstrap.mjs setup [--tests]                       set-up alone, such as on a GPU host
  *     node cli/bootstrap.mjs run VERB …                            any verb of `reverie`
  */
 import { SetupError } from './setup/say.mjs';
 import { lockOrExplain, setUp } from './setup/set-up.mjs';
 
-const USAGE = `usage: node cli/bootstrap.mjs demo|test|setup|run …
+const USAGE = `usage: node cli/bootstrap.mjs demo|test|chaos|setup|run …
 
   demo  [--keep] [--preempt] [--json]    the whole run on embedded data
-  test  [--only lint|ts|py] [PATTERN …]  every check and test
+  test  [--only lint|ts|py|chaos] [PATTERN …]  every check and test
+  chaos [--faults LIST] [--count N] …    faults injected into real runs, counted; --help tells more
   setup [--tests]                        set-up alone, such as on a GPU host
   run   VERB …                           any verb of \`reverie\`
 `;
@@ -40,6 +42,11 @@ async function main(verb, args) {
     case 'test':
       await setUp({ tests: true, out });
       process.exitCode = await (await import('../test/run.mjs')).runTests(args);
+      return;
+    case 'chaos':
+      await setUp({ tests: true, out });
+      process.argv.splice(2, Infinity, ...args);
+      await import('../test/chaos/chaos.mjs');
       return;
     default:
       process.stderr.write(USAGE);
