@@ -4,10 +4,12 @@ import type { ActivityDeps } from './deps.ts';
 export interface GpuDeps extends ActivityDeps {
   /** Trainer processes that train together: the GPUs of this worker, 1 without any. */
   ranks: number;
+  /** GPUs of this worker. */
+  gpus: number;
   /** Name of this host, for people. */
   host: string;
-  /** From a stop to the end of the trainer: what a preemption notice leaves for the last checkpoint. */
-  graceSeconds: number;
+  /** From a stop now to the end of the trainer: what a preemption notice leaves for the last checkpoint. */
+  graceSeconds: () => number;
 }
 
 /** What an activity knows of its own execution, handed to code that knows nothing of Temporal. */

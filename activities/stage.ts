@@ -2,8 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Context } from '@temporalio/activity';
 import type { ArtifactStage, StageResult } from '../contracts/stages.ts';
 import type { ActivityDeps } from './deps.ts';
+import { giveUpAfter } from './give-up-after.ts';
 import { type Beat, withHeartbeat } from './heartbeat.ts';
 
 export { type Beat, withHeartbeat } from './heartbeat.ts';
@@ -21,18 +23,30 @@ export interface Stage<S> {
   work: (context: StageContext) => Promise<S>;
   /** Longest time without `context.progress()`. */
   stallSeconds?: number;
+  /** What a stop of this worker leaves finished work to be committed; without it, it is given up at once. */
+  graceSeconds?: () => number;
 }
 
 const DAY_MS = 24 * 3600 * 1000;
 
 /** The artifact of `key`, made by `work` unless the store has it whole. Two at once are harmless: see `commit`. */
-export async function runStage<S>({ deps, stage, key, work, stallSeconds }: Stage<S>): Promise<StageResult<S>> {
+export async function runStage<S>({
+  deps,
+  stage,
+  key,
+  work,
+  stallSeconds,
+  graceSeconds,
+}: Stage<S>): Promise<StageResult<S>> {
   const { artifacts, cacheDir, log } = deps;
   return withHeartbeat(
     async (beat) => {
       const hit = await artifacts.lookUp<S>(stage, key, beat.transfer);
       if (hit) return { artifact: artifacts.ref(hit), cached: true, seconds: 0, summary: hit.summary };
 
+      const commit = graceSeconds
+        ? { ...beat.transfer, signal: outliveShutdown(beat.signal, graceSeconds) }
+        : beat.transfer;
       const startedMs = performance.now();
       const scratch = join(cacheDir, 'scratch');
       const dir = join(scratch, randomUUID());
@@ -40,7 +54,7 @@ export async function runStage<S>({ deps, stage, key, work, stallSeconds }: Stag
       try {
         await sweepLeftovers(scratch);
         const summary = await work({ ...beat, dir });
-        const manifest = await artifacts.commit(stage, key, dir, summary, beat.transfer);
+        const manifest = await artifacts.commit(stage, key, dir, summary, commit);
         await artifacts.keep(manifest, dir);
         const seconds = (performance.now() - startedMs) / 1000;
         log.info({ stage, key, digest: manifest.digest, files: manifest.files.length, seconds }, 'artifact committed');
@@ -51,6 +65,12 @@ export async function runStage<S>({ deps, stage, key, work, stallSeconds }: Stag
     },
     stallSeconds === undefined ? {} : { stallSeconds },
   );
+}
+
+/** A person's cancellation is heard at once, and so is that of an attempt which another has followed. */
+function outliveShutdown(signal: AbortSignal, graceSeconds: () => number): AbortSignal {
+  const context = Context.current();
+  return giveUpAfter(signal, () => (context.cancellationDetails?.workerShutdown ? graceSeconds() : 0));
 }
 
 /** Folders of processes that died: nothing in them was written for a day. */

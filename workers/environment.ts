@@ -1,6 +1,7 @@
 /** What the environment says, read once, here and nowhere deeper; Temporal's and AWS's own variables are theirs. */
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { NoticeOptions } from './notices.ts';
 
 const stateDir = join(import.meta.dirname, '..', '.reverie');
 
@@ -11,7 +12,10 @@ export interface Environment {
   /** Interpreter of the trainer's environment. */
   python: string;
   hub: { endpoint: string; token: string | null };
+  notices: NoticeOptions;
 }
+
+const INSTANCE_METADATA = { IPv4: 'http://169.254.169.254', IPv6: 'http://[fd00:ec2::254]' };
 
 /** An empty variable counts as unset, as a shell's `VAR= command` means it. */
 export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
@@ -21,5 +25,13 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     cacheDir: resolve(env.REVERIE_CACHE_DIR || join(stateDir, 'cache')),
     python: env.REVERIE_PYTHON || join(stateDir, 'python', 'bin', 'python'),
     hub: { endpoint: env.HF_ENDPOINT || 'https://huggingface.co', token: env.HF_TOKEN || null },
+    notices: { noticeFile: env.REVERIE_NOTICE_FILE || null, instanceMetadata: instanceMetadata(env) },
   };
+}
+
+/** By AWS's own variables, as its SDKs read them. */
+function instanceMetadata(env: NodeJS.ProcessEnv): string | null {
+  if (env.AWS_EC2_METADATA_DISABLED?.toLowerCase() === 'true') return null;
+  const mode = env.AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE === 'IPv6' ? 'IPv6' : 'IPv4';
+  return env.AWS_EC2_METADATA_SERVICE_ENDPOINT || INSTANCE_METADATA[mode];
 }

@@ -17,6 +17,7 @@ import { connectWorker } from './connect.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { countGpus } from './gpus.ts';
 import { installLogging, SHUTDOWN_SIGNALS } from './log.ts';
+import { graceOf, nextNotice, noticeSources, untilNoNotice } from './notices.ts';
 import { createCommand, missingSearchAttributes } from './search-attributes.ts';
 
 export interface WorkerRequest {
@@ -33,11 +34,20 @@ export interface WorkerRequest {
 /** Heartbeats reach the server at least this often, and cancellations come back with them. */
 const HEARTBEAT_THROTTLE_MS = 2000;
 
-/** Runs until SIGTERM or SIGINT; then takes no new work, lets the trainer save, and returns. */
+/**
+ * Runs until SIGTERM, SIGINT or, for a GPU worker, a notice that the host goes; then takes no new work, lets the trainer
+ * save, and returns.
+ */
 export async function runWorker(request: WorkerRequest): Promise<void> {
   const log = installLogging(request.logLevel);
-  outliveSignals();
-  const deps = await activityDeps(readEnvironment(), log);
+  const stopped = outliveSignals();
+  const environment = readEnvironment();
+  const [deps, sources] = await Promise.all([
+    activityDeps(environment, log),
+    request.kind === 'gpu' ? noticeSources(environment.notices, log) : [],
+  ]);
+  await untilNoNotice(sources, stopped, log);
+  if (stopped.aborted) return;
   const { connection, namespace, address } = await connectWorker();
   try {
     const { missing } = await missingSearchAttributes(connection, namespace);
@@ -53,13 +63,23 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
       maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
       defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
     };
-    const options = request.kind === 'cpu' ? await cpuOptions(deps) : await gpuOptions(deps, request);
+    let { graceSeconds } = request;
+    const options =
+      request.kind === 'cpu' ? await cpuOptions(deps) : await gpuOptions(deps, request, () => graceSeconds);
     const worker = await Worker.create({ ...common, ...options });
+    const ended = new AbortController();
+    const running = worker.run().finally(() => ended.abort());
+    const draining = nextNotice(sources, ended.signal).then((notice) => {
+      if (notice === null || worker.getState() !== 'RUNNING') return;
+      graceSeconds = graceOf(notice, graceSeconds);
+      log.warn({ notice: notice.told, graceSeconds }, 'this host is to be taken away; the worker saves and ends');
+      worker.shutdown();
+    });
     log.info(
       { address, namespace, queue: options.taskQueue, store: deps.store.url },
       `${request.kind} worker is ready`,
     );
-    await worker.run();
+    await Promise.all([running, draining]);
   } finally {
     await connection.close();
   }
@@ -67,10 +87,12 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
 
 /**
  * The SDK takes its listener away at the first signal. Without another one, execa's clean-up finds itself alone with
- * the signal and ends this process on the spot, and with it the trainer that was about to save.
+ * the signal and ends this process on the spot, and with it the trainer that was about to save. Aborted by the first.
  */
-function outliveSignals(): void {
-  for (const signal of SHUTDOWN_SIGNALS) process.on(signal, () => {});
+function outliveSignals(): AbortSignal {
+  const stopped = new AbortController();
+  for (const signal of SHUTDOWN_SIGNALS) process.on(signal, () => stopped.abort());
+  return stopped.signal;
 }
 
 async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, log: Logger): Promise<ActivityDeps> {
@@ -102,17 +124,22 @@ async function cpuOptions(deps: ActivityDeps): Promise<WorkerOptions> {
   };
 }
 
-async function gpuOptions(deps: ActivityDeps, { queue, ranks, graceSeconds }: WorkerRequest): Promise<WorkerOptions> {
+async function gpuOptions(
+  deps: ActivityDeps,
+  request: WorkerRequest,
+  graceSeconds: () => number,
+): Promise<WorkerOptions> {
   // Trainers of a worker that was killed: the kernel has ended them with it, or this does.
   const killed = await killOrphans(deps.cacheDir);
   if (killed > 0) deps.log.warn({ killed }, 'ended trainers that an earlier worker had left');
-  const gpuDeps = { ...deps, ranks: ranks ?? Math.max(1, await countGpus()), host: hostname(), graceSeconds };
+  const gpus = await countGpus();
+  const gpuDeps = { ...deps, ranks: request.ranks ?? Math.max(1, gpus), gpus, host: hostname(), graceSeconds };
   return {
-    taskQueue: queue,
+    taskQueue: request.queue,
     activities: createGpuActivities(gpuDeps),
     maxConcurrentActivityTaskExecutions: 1,
     // Running activities hear of a shutdown at once: the notice belongs to the checkpoint.
     shutdownGraceTime: 0,
-    shutdownForceTime: (graceSeconds + 30) * 1000,
+    shutdownForceTime: (request.graceSeconds + 30) * 1000,
   };
 }

@@ -9,6 +9,7 @@ import { lookUpStage, runStage } from '../stage.ts';
 import { ProgressView } from '../trainer/progress.ts';
 import { asTrainerFailure } from '../trainer/run-trainer.ts';
 import { type TrainRequest, train } from './train.ts';
+import { dropTrainingFolder } from './training-folder.ts';
 
 type Look = Pick<TrainRequest, 'spec' | 'filtered' | 'model'>;
 
@@ -28,7 +29,11 @@ export function createTrainActivities(deps: GpuDeps) {
       const work = (context: Parameters<Parameters<typeof runStage>[0]['work']>[0]) =>
         train({ request, trainKey: key, deps, execution: here, context, view });
       try {
-        return { ...(await runStage({ deps, stage: 'train', key, work })), attempt: here.attempt };
+        const { graceSeconds } = deps;
+        const result = await runStage({ deps, stage: 'train', key, work, graceSeconds });
+        // Not before: the last checkpoint stands for the work until its artifact does.
+        await dropTrainingFolder(deps.cacheDir, key, here.attemptPrefix);
+        return { ...result, attempt: here.attempt };
       } catch (error) {
         throw asTrainerFailure(error);
       }

@@ -2,18 +2,19 @@
  * One attempt at a training: find the newest verified checkpoint, run the trainer from it, bring its checkpoints up
  * behind it, and make the artifact. Knows nothing of Temporal; killed at any moment, the next attempt goes on.
  */
-import { copyFile, cp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isReverieFailure, ReverieFailure } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { ArtifactRef, TrainSummary } from '../../contracts/stages.ts';
+import { giveUpAfter } from '../give-up-after.ts';
 import type { Execution, GpuDeps } from '../gpu-deps.ts';
 import type { StageContext } from '../stage.ts';
 import { Checkpoints, type FetchedCheckpoint } from '../store/checkpoints.ts';
 import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { Attempts } from './attempts.ts';
-import { Publisher } from './publisher.ts';
+import { Publisher, type Saved } from './publisher.ts';
 import { type Done, leftOutSteps, type Plan, readHistory, summarise } from './summary.ts';
 import { trainerSpec } from './trainer-spec.ts';
 import { openTrainingFolder } from './training-folder.ts';
@@ -74,6 +75,7 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
     },
   });
   let plan: Plan | null = null;
+  let final: Saved | null = null;
   const ended = (how: string, step: number | null): Promise<void> =>
     attempts.put(execution.attemptPrefix, { ...record, ended: { at: new Date().toISOString(), how, step } });
   let done: Done;
@@ -102,12 +104,15 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
         context.describe({ ...view.details });
         context.progress();
         if (event.type === 'plan') plan = event;
-        // The artifact follows at once on the final one.
-        if (event.type === 'checkpoint' && event.reason !== 'final')
-          publisher.add({ step: event.step, folder: event.path, bytes: event.bytes });
+        if (event.type !== 'checkpoint') return;
+        const saved = { step: event.step, folder: event.path, bytes: event.bytes };
+        // The artifact follows at once on the final one, unless something comes between.
+        if (event.reason === 'final') final = saved;
+        else publisher.add(saved);
       },
     });
   } catch (error) {
+    if (final !== null) publisher.add(final);
     await publisher
       .settled()
       .catch((reason: unknown) => deps.log.warn({ err: reason }, 'the last checkpoint stayed on this host'));
@@ -134,7 +139,6 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
     join(context.dir, 'training.json'),
     JSON.stringify({ plan, done, attempts: await attempts.list() }, null, 2),
   );
-  await rm(folder.runDir, { recursive: true, force: true });
   return summary;
 }
 
@@ -175,13 +179,4 @@ async function newestFitting(
     }
     return found;
   }
-}
-
-/** Aborted some time after `signal` is. */
-function giveUpAfter(signal: AbortSignal, seconds: number): AbortSignal {
-  const late = new AbortController();
-  signal.addEventListener('abort', () => setTimeout(() => late.abort(signal.reason), seconds * 1000).unref(), {
-    once: true,
-  });
-  return late.signal;
 }

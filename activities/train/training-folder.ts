@@ -30,6 +30,10 @@ export async function openTrainingFolder(cacheDir: string, trainKey: string, att
   return { checkpoints, runDir };
 }
 
+export async function dropTrainingFolder(cacheDir: string, trainKey: string, attempt: string): Promise<void> {
+  await rm(join(cacheDir, 'training', trainKey, attempt), { recursive: true, force: true });
+}
+
 /** The trainer renames a checkpoint into place when it is whole, so every `step-<n>` folder is worth a look. */
 async function salvage(from: string, into: string): Promise<void> {
   for (const step of await localSteps(from)) {

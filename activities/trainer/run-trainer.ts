@@ -31,8 +31,8 @@ export interface TrainerRun {
   signal: AbortSignal;
   /** Longest time without an event in each phase, in seconds. */
   deadlines: Record<TrainerPhase, number>;
-  /** From SIGTERM to SIGKILL. */
-  graceSeconds: number;
+  /** From SIGTERM to SIGKILL, asked when it is time. */
+  graceSeconds: () => number;
   onEvent: (event: TrainerEvent) => void;
   /** Called about once a second while the trainer is within its deadline. */
   onAlive: () => void;
@@ -90,7 +90,7 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
     if (stopping) return;
     stopping = true;
     trainer.kill('SIGTERM');
-    killTimer = setTimeout(() => void killMarked(ATTEMPT_MARK, run.attempt), run.graceSeconds * 1000);
+    killTimer = setTimeout(() => void killMarked(ATTEMPT_MARK, run.attempt), run.graceSeconds() * 1000);
   };
   let killTimer: NodeJS.Timeout | undefined;
   const watch = setInterval(() => {
