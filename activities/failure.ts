@@ -1,6 +1,6 @@
 /** The one place where the domain's failures become Temporal's: same type, same message, details beside it. */
 import { ApplicationFailure, ApplicationFailureCategory, TemporalFailure } from '@temporalio/common';
-import { isReverieFailure } from '../contracts/failures.ts';
+import { isReverieFailure, type ReverieFailure } from '../contracts/failures.ts';
 import { asDiskFull } from './store/disk-full.ts';
 
 /**
@@ -13,6 +13,7 @@ export function asActivityFailure(error: unknown): Error {
   const failure = isReverieFailure(error) ? error : asDiskFull(error, pathOf(error));
   if (failure === null) return error instanceof Error ? error : new Error(String(error));
   const preempted = failure.type === 'Preempted';
+  const nextRetryDelay = retryDelayMs(failure);
   return ApplicationFailure.create({
     type: failure.type,
     message: failure.message,
@@ -20,8 +21,22 @@ export function asActivityFailure(error: unknown): Error {
     details: [failure.details],
     // Expected on preemptible hosts: no error in the worker's log or metrics.
     ...(preempted && { category: ApplicationFailureCategory.BENIGN }),
+    ...(nextRetryDelay !== null && { nextRetryDelay }),
     ...(failure.cause instanceof Error && { cause: failure.cause }),
   });
+}
+
+/** Time for the kernel to take back what killed processes held, the device's memory first of all. */
+const AFTER_KILL_MS = 1_000;
+
+/**
+ * How long Temporal waits before its own next attempt; null leaves it to the retry policy, whose waits grow with every
+ * attempt that a long training has seen. After a notice another worker may be free this moment; where the trainer alone
+ * was killed, the same one is. A worker that died could not say.
+ */
+export function retryDelayMs({ type, details }: ReverieFailure): number | null {
+  if (type !== 'Preempted') return null;
+  return 'killed' in details && details.killed === true ? AFTER_KILL_MS : 0;
 }
 
 /** Wraps the functions that a `create…Activities` returns, so that each fails in Temporal's terms. */

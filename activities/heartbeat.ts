@@ -13,7 +13,7 @@ export interface Beat {
   progress(bytesOrItems?: number): void;
   /** The signal and the progress, for the store's transfers. */
   transfer: Transfer;
-  /** What the next heartbeats carry, for people, in place of the count of bytes or items. */
+  /** What the next heartbeats carry, as it is then, for people, in place of the count of bytes or items. */
   describe(details: unknown): void;
 }
 
@@ -25,12 +25,12 @@ export interface HeartbeatOptions {
 const STALL_SECONDS = 120;
 /** For what listens to the signal to clean up after itself, before the activity fails without it. */
 const GRACE_MS = 5_000;
-const INTERVAL_MS = { min: 100, default: 5_000, max: 20_000 };
+/** Cancellations, pauses and resets come back with a heartbeat, so a person waits this long for each. */
+const INTERVAL_MS = { min: 100, max: 4_000 };
 
 /**
  * Runs `work` under a heartbeat. Thrown: what `work` throws; on a stall an Error named `ActivityStalled`, which
- * Temporal retries; on a worker's shutdown `Preempted`, since a plain CancelledFailure would read in the workflow as
- * the run's own cancellation.
+ * Temporal retries; after a cancellation what `endOf` says.
  */
 export async function withHeartbeat<T>(work: (beat: Beat) => Promise<T>, options: HeartbeatOptions = {}): Promise<T> {
   // Taken now: the context cannot be found from within a listener of its signal.
@@ -61,14 +61,7 @@ export async function withHeartbeat<T>(work: (beat: Beat) => Promise<T>, options
     return await Promise.race([work({ signal, progress, transfer, describe }), rejectAfterGrace(stall.signal)]);
   } catch (error) {
     if (stall.signal.aborted) throw stall.signal.reason;
-    if (context.cancellationSignal.aborted && context.cancellationDetails?.workerShutdown && isCancellation(error)) {
-      throw new ReverieFailure(
-        'Preempted',
-        `Activity ${context.info.activityType} was stopped because its worker shuts down; it starts again on another worker.`,
-        { step: null },
-        { cause: error },
-      );
-    }
+    if (context.cancellationSignal.aborted && isCancellation(error)) throw endOf(context, error);
     throw error;
   } finally {
     clearInterval(timer);
@@ -76,8 +69,24 @@ export async function withHeartbeat<T>(work: (beat: Beat) => Promise<T>, options
 }
 
 function intervalMs(heartbeatTimeoutMs: number | undefined): number {
-  const third = heartbeatTimeoutMs ? heartbeatTimeoutMs / 3 : INTERVAL_MS.default;
+  const third = heartbeatTimeoutMs ? heartbeatTimeoutMs / 3 : INTERVAL_MS.max;
   return Math.min(Math.max(third, INTERVAL_MS.min), INTERVAL_MS.max);
+}
+
+/**
+ * How a cancelled activity ends. A worker's shutdown is a preemption: a plain CancelledFailure would read in the
+ * workflow as the run's own cancellation. Everything else is the signal's own CancelledFailure: the SDK reports it as
+ * cancelled, paused or reset, which it does not with an AbortError from a stream or a timer. After a timeout, or a
+ * reset of a later attempt, nobody listens any more and another attempt follows by itself.
+ */
+function endOf({ cancellationSignal, cancellationDetails, info }: Context, error: unknown): unknown {
+  if (!cancellationDetails?.workerShutdown) return cancellationSignal.reason;
+  return new ReverieFailure(
+    'Preempted',
+    `Activity ${info.activityType} was stopped because its worker shuts down; it starts again on another worker.`,
+    { step: null },
+    { cause: error },
+  );
 }
 
 /** Ends an activity whose work does not even answer its signal; otherwise never settles. */

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Context } from '@temporalio/activity';
+import { isReverieFailure } from '../contracts/failures.ts';
 import type { ArtifactStage, StageResult } from '../contracts/stages.ts';
 import type { ActivityDeps } from './deps.ts';
 import { giveUpAfter } from './give-up-after.ts';
@@ -59,6 +60,9 @@ export async function runStage<S>({
         const seconds = (performance.now() - startedMs) / 1000;
         log.info({ stage, key, digest: manifest.digest, files: manifest.files.length, seconds }, 'artifact committed');
         return { artifact: artifacts.ref(manifest), cached: false, seconds, summary: manifest.summary };
+      } catch (error) {
+        if (isReverieFailure(error)) error.details.lookedUp = true;
+        throw error;
       } finally {
         await rm(dir, { recursive: true, force: true });
       }

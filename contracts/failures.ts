@@ -5,8 +5,8 @@
 import type { JsonValue } from './canonical-json.ts';
 
 export interface FailureDetails {
-  /** Saved on notice; again at once, from the newest checkpoint. */
-  Preempted: { step: number | null };
+  /** Saved on notice, or killed from outside without one; again from the newest checkpoint. */
+  Preempted: { step: number | null; killed?: boolean };
   OutOfMemory: { phase: string; microBatchSize: number; step: number | null };
   /** NaN, infinity or a spike of the loss, found before the update of `step`. */
   Diverged: { step: number; rows: number[]; value: string };
@@ -55,8 +55,11 @@ export function isFailureType(type: string | null | undefined): type is FailureT
 /** Thrown by domain code; `message` has four parts: the thing, what came, what was expected, what to do. */
 export class ReverieFailure<T extends FailureType = FailureType> extends Error {
   readonly type: T;
-  /** An attempt at training adds the step of its newest checkpoint in the store. */
-  readonly details: FailureDetails[T] & { checkpointStep?: number | null };
+  /**
+   * An attempt at training adds the step of its newest checkpoint in the store; one that has looked for its artifact
+   * says so, since it need not be looked for again before the next.
+   */
+  readonly details: FailureDetails[T] & { checkpointStep?: number | null; lookedUp?: boolean };
 
   constructor(type: T, message: string, details: FailureDetails[T], options?: ErrorOptions) {
     super(message, options);

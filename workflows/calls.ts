@@ -15,7 +15,8 @@ export function cpu(summary: string): CpuActivities {
 
 /**
  * On the GPU queue. Retried without limit, since all that is retryable there is a preemption or a lost worker, which
- * costs no history; every other failure comes back for a verdict. Training goes before evaluation.
+ * costs no history; every other failure comes back for a verdict. The wait stays short, though every preemption that a
+ * training has come through lengthens it. Training goes before evaluation.
  */
 export function gpu(spec: RunSpec, kind: 'train' | 'eval', summary: string): GpuActivities {
   const { priority, fairnessKey, heartbeatTimeoutSeconds } = spec.policy;
@@ -24,7 +25,7 @@ export function gpu(spec: RunSpec, kind: 'train' | 'eval', summary: string): Gpu
     taskQueue: spec.train.queue,
     startToCloseTimeout: '30 days',
     heartbeatTimeout: heartbeatTimeoutSeconds * 1000,
-    retry: { initialInterval: '1 second', backoffCoefficient: 1.5, maximumInterval: '30 seconds' },
+    retry: { initialInterval: '1 second', backoffCoefficient: 1.5, maximumInterval: '5 seconds' },
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     priority: { priorityKey, ...(fairnessKey === null ? {} : { fairnessKey }) },
     summary,

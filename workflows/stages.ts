@@ -17,6 +17,7 @@ import type {
 } from '../contracts/stages.ts';
 import type { GpuActivities } from './activity-types.ts';
 import { cpu, gpu } from './calls.ts';
+import { failureOf } from './failure-of.ts';
 import { describeConvert, describeDownload, describeEval, describeFilter, describeTrain } from './notes.ts';
 import type { RunRecord } from './run-record.ts';
 import type { SpecInForce } from './spec-in-force.ts';
@@ -31,6 +32,29 @@ type TrainRequest = Parameters<GpuActivities['train']>[0];
 interface GpuInputs {
   filtered: StageResult<FilterSummary>;
   model: StageResult<unknown>;
+}
+
+/**
+ * From the store or from a GPU worker. The look-up is on the CPU queue: a GPU task is scheduled only on a miss. An
+ * attempt that failed has looked by itself, so before the next one of the same parameters nobody asks again: that would
+ * double what a failure costs in history.
+ */
+function servedOrMade<S>() {
+  let missed: string | null = null;
+  return async (
+    parameters: string,
+    lookUp: () => Promise<StageResult<S> | null>,
+    make: () => Promise<StageResult<S>>,
+  ): Promise<StageResult<S>> => {
+    const hit = parameters === missed ? null : await lookUp();
+    if (hit !== null) return hit;
+    try {
+      return await make();
+    } catch (error) {
+      if (failureOf(error).details.lookedUp === true) missed = parameters;
+      throw error;
+    }
+  };
 }
 
 export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRunner) {
@@ -92,17 +116,21 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
         describeFilter,
       ),
 
-    /** The look-up is on the CPU queue: a GPU task is scheduled only on a miss. */
     async train({ filtered, model }: GpuInputs): Promise<StageResult<TrainSummary>> {
+      const served = servedOrMade<TrainSummary>();
       const attempt = async (): Promise<StageResult<TrainSummary>> => {
         const now = spec.current;
-        run.beginTraining(canonicalJson(trainParameters(now)));
+        const parameters = canonicalJson(trainParameters(now));
+        run.beginTraining(parameters);
         const inputs = { spec: now, filtered: filtered.artifact, model: model.artifact };
-        const result =
-          (await cpu('Look for this training in the store').lookUpTrain(inputs)) ?? (await trainOnGpu(inputs));
+        const result = await served(
+          parameters,
+          () => cpu('Look for this training in the store').lookUpTrain(inputs),
+          () => trainOnGpu(inputs),
+        );
         // Changes that came too late were not followed; the queue is for evaluation too.
         spec.setTrain({ ...now.train, queue: spec.current.train.queue });
-        run.gpuSeconds += result.seconds;
+        run.takeStory(result);
         run.step = result.summary.steps;
         run.weightsSha256 = result.summary.weightsSha256;
         return result;
@@ -111,14 +139,17 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
     },
 
     async evaluate(which: 'base' | 'tuned', { filtered, model }: GpuInputs): Promise<StageResult<EvalSummary>> {
+      const served = servedOrMade<EvalSummary>();
       const attempt = async (): Promise<StageResult<EvalSummary>> => {
         const inputs = { spec: spec.current, filtered: filtered.artifact, model: model.artifact };
-        const result =
-          (await cpu(`Look for this evaluation of the ${which} model in the store`).lookUpEval(inputs)) ??
-          (await gpu(inputs.spec, 'eval', `Evaluate the ${which} model`).evaluate({ ...inputs, which }));
+        const result = await served(
+          canonicalJson(inputs.spec.eval),
+          () => cpu(`Look for this evaluation of the ${which} model in the store`).lookUpEval(inputs),
+          () => gpu(inputs.spec, 'eval', `Evaluate the ${which} model`).evaluate({ ...inputs, which }),
+        );
         const { accuracy, samples } = result.summary;
         run.accuracy = { base: null, tuned: null, ...run.accuracy, [which]: accuracy, n: samples };
-        run.gpuSeconds += result.seconds;
+        run.gpuSeconds += result.gpuSeconds ?? 0;
         return result;
       };
       return runner.artifact(`eval ${which}`, attempt, describeEval);

@@ -1,12 +1,16 @@
 /** A checkpoint on this host's disk: `step-<n>/` as the trainer leaves it, with a manifest of sizes and SHA-256s. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { type CheckpointManifest, checkpointManifestSchema } from '../../contracts/trainer.ts';
 import { Damaged } from './damaged.ts';
 import { hashFile } from './hashing.ts';
 import type { Transfer } from './store.ts';
 
 export const MANIFEST = 'manifest.json';
+
+/** Whole, as far as one can tell, but nothing to start from here: of another training, or of a newer version. */
+export class Foreign extends Damaged {}
 
 /** Throws Damaged when the bytes are no whole manifest, or one of another training or step. */
 export function readCheckpointManifest(bytes: Uint8Array, expected: { identity?: string; step?: number } = {}) {
@@ -16,6 +20,10 @@ export function readCheckpointManifest(bytes: Uint8Array, expected: { identity?:
   } catch {
     throw new Damaged('its manifest is not JSON');
   }
+  const version = newerVersion.safeParse(json).data?.version;
+  if (version !== undefined) {
+    throw new Foreign(`it has version ${version}, of a newer version of Reverie; upgrade this worker to go on from it`);
+  }
   const parsed = checkpointManifestSchema.safeParse(json);
   if (!parsed.success) throw new Damaged('its manifest is not one of version 1');
   const manifest = parsed.data;
@@ -23,13 +31,15 @@ export function readCheckpointManifest(bytes: Uint8Array, expected: { identity?:
     if (path.includes('/') || path.includes('..')) throw new Damaged(`its manifest names ${JSON.stringify(path)}`);
   }
   if (expected.identity !== undefined && manifest.identity !== expected.identity) {
-    throw new Damaged(`its identity is ${manifest.identity}, not ${expected.identity}`);
+    throw new Foreign(`its identity is ${manifest.identity}, not ${expected.identity}`);
   }
   if (expected.step !== undefined && manifest.step !== expected.step) {
     throw new Damaged(`its manifest says step ${manifest.step}, its name says ${expected.step}`);
   }
   return manifest;
 }
+
+const newerVersion = z.object({ version: z.int().min(2) });
 
 /** Reads every byte. Throws Damaged when the folder is not whole, or belongs to another training. */
 export async function verifyCheckpoint(

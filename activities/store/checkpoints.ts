@@ -3,18 +3,30 @@
  * is content, so every attempt and every run of the same training finds the same ones; each attempt writes under a
  * prefix of its own, so that a stale one harms nothing.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { ReverieFailure } from '../../contracts/failures.ts';
-import { localSteps, MANIFEST, readCheckpointManifest, stepOf, verifyCheckpoint } from './checkpoint-folder.ts';
+import {
+  Foreign,
+  localSteps,
+  MANIFEST,
+  readCheckpointManifest,
+  stepOf,
+  verifyCheckpoint,
+} from './checkpoint-folder.ts';
 import { Damaged } from './damaged.ts';
+import { hashBytes } from './hashing.ts';
 import { inParallel } from './in-parallel.ts';
 import { checkedKey } from './keys.ts';
 import type { ObjectInfo, Store, Transfer } from './store.ts';
 
 const FILES_AT_ONCE = 2;
 const HOUR_MS = 3600 * 1000;
+const HISTORY = 'history.jsonl';
+/** Beside the attempts: notes `step-<n>.<unique>` of who reads which step, good for an hour. */
+const READING = '.reading/';
 
 export interface StoredCheckpoint {
   step: number;
@@ -36,6 +48,8 @@ export interface FetchNewest {
   transfer?: Transfer;
   /** Only checkpoints below this step: a roll-back after a divergence. */
   belowStep?: number;
+  /** Passes over, without a word, what has another history: the text of its history.jsonl. */
+  fits?: (history: string) => boolean;
   /** `where` is a folder or an address in the store. */
   onDamaged?: (where: string, reason: string) => void;
 }
@@ -44,8 +58,6 @@ export interface Retain {
   keepNewest?: number;
   /** Also the one with the lowest validation loss. */
   best?: boolean;
-  /** Steps that somebody resumes from at the moment. */
-  reading?: readonly number[];
 }
 
 /** The object vanished between listing and reading: another attempt's retention was faster. */
@@ -58,6 +70,7 @@ export class Checkpoints {
   readonly #root: string;
   /** Prefixes whose bytes did not verify here: they count for nothing in retention. */
   readonly #damaged = new Set<string>();
+  #expected: { identity?: string } = {};
 
   constructor(store: Store, trainKey: string) {
     this.#store = store;
@@ -115,22 +128,28 @@ export class Checkpoints {
 
   /**
    * Deletes all but the newest steps, the best and those being read, manifests first. Only whole checkpoints count as
-   * kept; of one step the copy committed last is enough. Returns what was deleted.
+   * kept; of one step the copy committed last is enough. What is of another training or a newer version is not ours to
+   * delete. Returns what was deleted.
    */
-  async retain({ keepNewest = 2, best = true, reading = [] }: Retain = {}): Promise<StoredCheckpoint[]> {
+  async retain({ keepNewest = 2, best = true }: Retain = {}): Promise<StoredCheckpoint[]> {
     const whole = new Map<number, StoredCheckpoint & { loss: number | null }>();
+    const kept = new Set<string>();
     const all = await this.#folders();
+    const reading = await this.#reading();
     for (const { manifest, objects, ...folder } of all) {
       if (manifest === undefined || whole.has(folder.step) || this.#damaged.has(folder.prefix)) continue;
       const content = await this.#manifestBytes(folder.prefix)
-        .then((bytes) => readCheckpointManifest(bytes, { step: folder.step }))
-        .catch(nullIfDamaged);
+        .then((bytes) => readCheckpointManifest(bytes, { step: folder.step, ...this.#expected }))
+        .catch((error: unknown) => {
+          if (error instanceof Foreign) kept.add(folder.prefix);
+          return nullIfDamaged(error);
+        });
       const sizes = new Map(objects.map(({ key, size }) => [key, size]));
       if (!content?.files.every(({ path, size }) => sizes.get(folder.prefix + path) === size)) continue;
       whole.set(folder.step, { ...folder, committedMs: manifest.modifiedMs, loss: content.validationLoss });
     }
     const newest = [...whole.values()];
-    const kept = new Set(newest.slice(0, Math.max(keepNewest, 1)).map(({ prefix }) => prefix));
+    for (const { prefix } of newest.slice(0, Math.max(keepNewest, 1))) kept.add(prefix);
     if (best) {
       const measured = newest.filter(({ loss }) => loss !== null);
       // Later checkpoints repeat the newest measurement: the lowest step with it is the one that was measured.
@@ -139,7 +158,7 @@ export class Checkpoints {
     }
     const deleted: StoredCheckpoint[] = [];
     for (const { manifest, objects, ...folder } of all) {
-      if (manifest === undefined || kept.has(folder.prefix) || reading.includes(folder.step)) continue;
+      if (manifest === undefined || kept.has(folder.prefix) || reading.has(folder.step)) continue;
       await this.#deleteFolder(folder.prefix, objects);
       deleted.push({ ...folder, committedMs: manifest.modifiedMs });
     }
@@ -153,29 +172,56 @@ export class Checkpoints {
       if (manifest !== undefined || attempt === ownAttempt || Date.now() - touchedMs < HOUR_MS) continue;
       await this.#deleteFolder(prefix, objects);
     }
+    const stale: string[] = [];
+    for await (const { key, modifiedMs } of this.#store.list(this.#root + READING)) {
+      if (Date.now() - modifiedMs > HOUR_MS) stale.push(key);
+    }
+    await this.#store.delete(stale);
   }
 
   async #fetchNewest(localRoot: string, options: FetchNewest): Promise<FetchedCheckpoint | null> {
-    const { identity, transfer = {}, belowStep = Number.POSITIVE_INFINITY, onDamaged } = options;
+    const { identity, transfer = {}, belowStep = Number.POSITIVE_INFINITY, fits, onDamaged } = options;
+    this.#expected = { identity };
     const stored = await this.list();
     const local = await localSteps(localRoot);
     const steps = [...new Set([...local, ...stored.map(({ step }) => step)])].sort((a, b) => b - a);
     for (const step of steps.filter((step) => step < belowStep)) {
       const folder = join(localRoot, `step-${step}`);
       if (local.includes(step)) {
-        const reason = await reasonAgainst(() => verifyCheckpoint(folder, identity, transfer));
-        if (reason === null) return { folder, step, source: 'local' };
-        onDamaged?.(folder, reason);
+        const damage = await damageOf(() => verifyCheckpoint(folder, identity, transfer));
+        if (damage !== null) onDamaged?.(folder, damage.message);
+        else if (!fits || fits(await readFile(join(folder, HISTORY), 'utf8'))) return { folder, step, source: 'local' };
       }
       for (const checkpoint of stored) {
         if (checkpoint.step !== step || this.#damaged.has(checkpoint.prefix)) continue;
-        const reason = await reasonAgainst(() => this.downloadFiles(checkpoint, folder, identity, transfer));
-        if (reason === null) return { folder, step, source: 'store' };
-        this.#damaged.add(checkpoint.prefix);
-        onDamaged?.(`${this.#store.url}/${checkpoint.prefix}`, reason);
+        let fitting = true;
+        const damage = await damageOf(async () => {
+          if (fits) fitting = fits(await this.#history(checkpoint, identity));
+          if (fitting) await this.#download(checkpoint, folder, identity, transfer);
+        });
+        if (!fitting) continue;
+        if (damage === null) return { folder, step, source: 'store' };
+        if (!(damage instanceof Foreign)) this.#damaged.add(checkpoint.prefix);
+        onDamaged?.(`${this.#store.url}/${checkpoint.prefix}`, damage.message);
       }
     }
     return null;
+  }
+
+  async #download(
+    { prefix, step, attempt }: StoredCheckpoint,
+    folder: string,
+    identity: string,
+    transfer: Transfer,
+  ): Promise<void> {
+    const reading = `${this.#root}${READING}step-${step}.${randomUUID()}`;
+    // A courtesy to slow readers: without the right to write, one that is deleted meanwhile is read anew.
+    await this.#store.put(reading, Buffer.from(hostname())).catch(() => undefined);
+    try {
+      await this.downloadFiles({ prefix, step, attempt }, folder, identity, transfer);
+    } finally {
+      await this.#store.delete([reading]).catch(() => undefined);
+    }
   }
 
   /** As a local folder, verified against its manifest; throws Damaged. Leaves no note: the store is only read. */
@@ -201,6 +247,28 @@ export class Checkpoints {
     await writeFile(join(incoming, MANIFEST), bytes);
     await rm(folder, { recursive: true, force: true });
     await rename(incoming, folder);
+  }
+
+  /** Asked for before gigabytes are. */
+  async #history({ prefix, step }: StoredCheckpoint, identity: string): Promise<string> {
+    const manifest = readCheckpointManifest(await this.#manifestBytes(prefix), { step, identity });
+    const bytes = await this.#store.get(prefix + HISTORY);
+    if (bytes === null) return this.#assertStillThere(prefix, `${HISTORY} is missing`);
+    const expected = manifest.files.find(({ path }) => path === HISTORY)?.sha256;
+    const sha256 = await hashBytes(bytes);
+    if (sha256 !== expected) throw new Damaged(`${HISTORY} has SHA-256 ${sha256}, not ${expected}`);
+    return Buffer.from(bytes).toString('utf8');
+  }
+
+  /** Steps that an attempt somewhere is about to resume from. */
+  async #reading(): Promise<Set<number>> {
+    const steps = new Set<number>();
+    const root = this.#root + READING;
+    for await (const { key, modifiedMs } of this.#store.list(root)) {
+      const step = stepOf(key.slice(root.length).split('.')[0] ?? '');
+      if (step !== null && Date.now() - modifiedMs <= HOUR_MS) steps.add(step);
+    }
+    return steps;
   }
 
   async #manifestBytes(prefix: string): Promise<Uint8Array> {
@@ -238,13 +306,13 @@ export class Checkpoints {
 }
 
 /** Why a checkpoint does not verify; null when it does. A store or a disk that fails says nothing about it. */
-async function reasonAgainst(check: () => Promise<unknown>): Promise<string | null> {
+async function damageOf(check: () => Promise<unknown>): Promise<Damaged | null> {
   try {
     await check();
     return null;
   } catch (error) {
     if (!(error instanceof Damaged)) throw error;
-    return error.message;
+    return error;
   }
 }
 

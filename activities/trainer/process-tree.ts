@@ -65,6 +65,15 @@ export async function killOrphans(cacheDir: string): Promise<number> {
   return killed;
 }
 
+/** Tells a process from a later one of the same id; null when there is none, or only what its parent has not reaped. */
+export async function startOfProcess(pid: number): Promise<string | null> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+  if (stat === null) return isAlive(pid) ? 'unknown' : null;
+  // The fields after the name, which may have spaces and parentheses: state is the 3rd of all, start the 22nd.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
+}
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

@@ -1,11 +1,15 @@
 /** What a run does about each failure by itself, on the real server. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import type { ReverieFailure } from '../../contracts/failures.ts';
 import { deferred } from '../fixtures/deferred.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { progressAt } from '../fixtures/progress.ts';
 import { failure, untilCancelled } from '../fixtures/scripted-activities.ts';
 import { TemporalHouse } from '../fixtures/temporal-house.ts';
+
+/** Three events for each of the two that evaluation of the base model may or may not save. */
+const SHARED_TASKS = 6;
 
 const outOfMemory = (microBatchSize: number): Error =>
   failure(
@@ -57,6 +61,40 @@ suite('a run', { concurrency: true }, () => {
     assert.deepEqual(tried().at(-1), [1, true], 'the ladder is remembered');
     assert.ok(run.calls('train').at(-1)?.queue === 'reverie-big-gpu');
     assert.equal((await run.attributes()).ReverieState, 'done');
+  });
+
+  test('takes six events for each failure that it judges, and five more where it waits first', async () => {
+    const lengths: Record<string, number> = {};
+    const hung = failure('TrainerHung', { phase: 'train', seconds: 900, step: 5 });
+    const broken = failure('HardwareFault', { host: 'a', step: 5 });
+    for (const [name, error, times] of [
+      ['undisturbed', hung, 0],
+      ['once', hung, 1],
+      ['three times', hung, 3],
+      ['after a wait', broken, 1],
+    ] as const) {
+      // As a real attempt tells that it has looked for its artifact.
+      Object.assign((error as ReverieFailure).details, { lookedUp: true });
+      const run = await house.start(
+        `history ${name}`,
+        {},
+        {
+          train: ({ call }) => {
+            if (call <= times) throw error;
+          },
+        },
+      );
+      await run.result();
+      assert.equal(run.calls('lookUpTrain').length, 1);
+      const events = await run.events();
+      lengths[name] = events.length;
+    }
+    const { undisturbed = 0, once = 0, 'three times': thrice = 0, 'after a wait': waited = 0 } = lengths;
+    console.log(`history: ${JSON.stringify(lengths)} events`);
+    // What runs beside it may share a workflow task with it, or not.
+    assert.ok(once - undisturbed <= 6 + SHARED_TASKS, `${once - undisturbed} events for one failure`);
+    assert.ok(thrice - undisturbed <= 3 * 6 + SHARED_TASKS, `${thrice - undisturbed} events for three`);
+    assert.ok(waited - undisturbed <= 6 + 5 + SHARED_TASKS, `${waited - undisturbed} events for one with a wait`);
   });
 
   test('that diverged goes back and leaves the named batches out, then parks', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApplicationFailure, ApplicationFailureCategory, CancelledFailure } from '@temporalio/common';
-import { asActivities, asActivityFailure } from '../../../activities/failure.ts';
+import { asActivities, asActivityFailure, retryDelayMs } from '../../../activities/failure.ts';
 import { ReverieFailure } from '../../../contracts/failures.ts';
 
 test('a failure keeps its type, message and details, and goes to the workflow at once', () => {
@@ -20,6 +20,20 @@ test('a preemption is left to Temporal, and is no error in the log', () => {
   assert.ok(failure instanceof ApplicationFailure);
   assert.equal(failure.nonRetryable, false);
   assert.equal(failure.category, ApplicationFailureCategory.BENIGN);
+});
+
+test('each preemption waits as long as its cause asks, and no other failure says how long', () => {
+  const preempted = (details: { step: number | null; killed?: boolean }): ReverieFailure =>
+    new ReverieFailure('Preempted', 'x', details);
+  assert.equal(retryDelayMs(preempted({ step: 7 })), 0, 'on notice or shutdown another worker may be free');
+  assert.equal(
+    retryDelayMs(preempted({ step: 7, killed: true })),
+    1000,
+    'a killed trainer lets go of its device first',
+  );
+  assert.equal(retryDelayMs(new ReverieFailure('TrainerHung', 'x', { phase: 'save', seconds: 9, step: 1 })), null);
+  const failure = asActivityFailure(preempted({ step: 7 })) as ApplicationFailure;
+  assert.equal(failure.nextRetryDelay, 0);
 });
 
 test('a full disk is named, whatever wrote to it', () => {

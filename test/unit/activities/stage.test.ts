@@ -120,6 +120,17 @@ test("a worker's shutdown reads as a preemption, not as the run's cancellation",
   );
 });
 
+test('a cancellation that reached the work as an AbortError ends as the cancellation that Temporal knows', async () => {
+  const { run, environment } = await setUp();
+  await assert.rejects(
+    run(async ({ signal }) => {
+      environment.cancel('PAUSED', new ActivityCancellationDetails({ paused: true }));
+      return sleep(10_000, { rows: 1 }, { signal });
+    }),
+    (error: unknown) => error instanceof CancelledFailure && error.message === 'PAUSED',
+  );
+});
+
 test('heartbeats go on while the work makes progress, and carry what it describes', async () => {
   const { run, beats } = await setUp(300);
   await run(

@@ -167,7 +167,7 @@ for (const { kind, store, local } of stores) {
   });
 
   test(`${kind}: keeps the newest two, the best, and what is being read`, async () => {
-    const { checkpoints, publish } = await setUp();
+    const { checkpoints, publish, fetched, key } = await setUp();
     const losses: [number, number | null][] = [
       [5, null],
       [10, 0.9],
@@ -178,7 +178,18 @@ for (const { kind, store, local } of stores) {
       [60, 0.8],
     ];
     for (const [step, loss] of losses) await publish('a1', step, loss);
-    const deleted = await checkpoints.retain({ keepNewest: 2, best: true, reading: [40] });
+    let deleted: { step: number }[] = [];
+    const slow: Store = {
+      ...methodsOf(store),
+      async download(name, file, transfer) {
+        // Another attempt's retention, while this one is on its way.
+        if (deleted.length === 0) deleted = await checkpoints.retain();
+        return store.download(name, file, transfer);
+      },
+    };
+    const [trainKey = ''] = key('', 0, '').split('/').slice(1);
+    const got = await new Checkpoints(slow, trainKey).fetchNewest(fetched, { identity, belowStep: 50 });
+    assert.equal(got?.step, 40);
     assert.deepEqual(
       deleted.map(({ step }) => step),
       [30, 10, 5],
@@ -186,6 +197,32 @@ for (const { kind, store, local } of stores) {
     assert.deepEqual(await stepsOf(checkpoints), [60, 50, 40, 20]);
     await checkpoints.retain({ keepNewest: 2, best: false });
     assert.deepEqual(await stepsOf(checkpoints), [60, 50]);
+  });
+
+  test(`${kind}: passes over one of a newer version and one of another training, and never deletes them`, async () => {
+    const { checkpoints, publish, fetchNewest, damaged, key } = await setUp();
+    for (const step of [10, 20, 30, 40, 50]) await publish('a1', step);
+    const change = async (step: number, fields: object) => {
+      const manifest = JSON.parse(Buffer.from((await store.get(key('a1', step, 'manifest.json'))) ?? []).toString());
+      await store.put(key('a1', step, 'manifest.json'), Buffer.from(JSON.stringify({ ...manifest, ...fields })));
+    };
+    await change(50, { version: 2, shards: 'of a kind that is yet to come' });
+    await change(40, { identity: 'another training' });
+    assert.equal((await fetchNewest())?.step, 30);
+    assert.match(damaged[0] ?? '', /step-50\/ it has version 2, of a newer version of Reverie; upgrade this worker/);
+    assert.match(damaged[1] ?? '', /step-40\/ its identity is another training, not this training/);
+    await checkpoints.retain();
+    assert.deepEqual(await stepsOf(checkpoints), [50, 40, 30, 20]);
+  });
+
+  test(`${kind}: takes the newest whose history fits, before a byte of its weights has moved`, async () => {
+    const { publish, fetchNewest, damaged, fetched } = await setUp();
+    for (const step of [10, 20, 30]) await publish('a1', step);
+    assert.equal((await fetchNewest({ fits: (history: string) => Number(history) < 25 }))?.step, 20);
+    assert.deepEqual(await readdir(fetched), ['step-20']);
+    await writeCheckpoint(fetched, 30);
+    assert.equal((await fetchNewest({ fits: (history: string) => Number(history) < 25 }))?.step, 20);
+    assert.deepEqual(damaged, []);
   });
 
   test(`${kind}: a checkpoint with holes does not count among those kept`, async () => {
