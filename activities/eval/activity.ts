@@ -5,7 +5,7 @@ import type { ActivityDeps } from '../deps.ts';
 import { execution, noteTo } from '../execution.ts';
 import { asActivities } from '../failure.ts';
 import type { GpuDeps } from '../gpu-deps.ts';
-import { lookUpStage, runStage } from '../stage.ts';
+import { lookUpStage, runStage, type StageContext } from '../stage.ts';
 import { ProgressView } from '../trainer/progress.ts';
 import { asTrainerFailure } from '../trainer/run-trainer.ts';
 import { type EvalRequest, evaluate } from './evaluate.ts';
@@ -26,10 +26,13 @@ export function createEvalActivities(deps: GpuDeps) {
       const here = execution();
       const stage = request.which === 'base' ? 'eval base' : 'eval tuned';
       const view = new ProgressView({ stage, attempt: here.attempt, host: deps.host, note: noteTo(deps.log) });
-      const work = (context: Parameters<Parameters<typeof runStage>[0]['work']>[0]) =>
-        evaluate({ request, evalKey: key, deps, execution: here, context, view });
+      const work = (context: StageContext) => {
+        context.describe(view.details);
+        return evaluate({ request, evalKey: key, deps, execution: here, context, view });
+      };
       try {
-        return { ...(await runStage({ deps, stage: 'eval', key, work })), attempt: here.attempt };
+        const result = await runStage({ deps, stage: 'eval', key, work });
+        return { ...result, attempt: here.attempt, gpuSeconds: result.seconds * deps.gpus };
       } catch (error) {
         throw asTrainerFailure(error);
       }

@@ -38,13 +38,14 @@ export async function evaluate({
   view,
 }: EvalAttempt): Promise<EvalSummary> {
   const { spec, model } = request;
+  const transfer = view.counting('bytesRead', context.transfer);
   const [filteredDir, modelDir] = await Promise.all([
-    deps.artifacts.fetch(request.filtered, context.transfer),
-    deps.artifacts.fetch(model, context.transfer),
+    deps.artifacts.fetch(request.filtered, transfer),
+    deps.artifacts.fetch(model, transfer),
   ]);
   const runDir = join(deps.cacheDir, 'evaluating', execution.attemptPrefix);
   const shards = new EvalShards(deps.store, evalKey);
-  const kept = await shards.restore(join(runDir, 'shards'), context.transfer);
+  const kept = await shards.restore(join(runDir, 'shards'), transfer);
   if (kept.length > 0) deps.log.info({ evalKey, shards: kept.length }, 'finished shards kept');
   const uploads: Promise<void>[] = [];
   let seconds = 0;
@@ -63,7 +64,6 @@ export async function evaluate({
       onAlive: () => context.progress(0),
       onEvent: (event) => {
         view.take(event);
-        context.describe({ ...view.details });
         context.progress();
         if (event.type !== 'shard' || event.seconds === 0) return;
         seconds += event.seconds;

@@ -86,18 +86,20 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
   let heardMs = performance.now();
   let hung: number | null = null;
   let stopping = false;
+  // What survives is met again when the trainer's events have ended.
+  const kill = (): void => void killMarked(ATTEMPT_MARK, run.attempt).catch(() => undefined);
   const stop = (): void => {
     if (stopping) return;
     stopping = true;
     trainer.kill('SIGTERM');
-    killTimer = setTimeout(() => void killMarked(ATTEMPT_MARK, run.attempt), run.graceSeconds() * 1000);
+    killTimer = setTimeout(kill, run.graceSeconds() * 1000);
   };
   let killTimer: NodeJS.Timeout | undefined;
   const watch = setInterval(() => {
     const silentSeconds = (performance.now() - heardMs) / 1000;
     if (silentSeconds <= run.deadlines[phase] || stopping) return run.onAlive();
     hung = silentSeconds;
-    void killMarked(ATTEMPT_MARK, run.attempt);
+    kill();
   }, 1000);
   run.signal.addEventListener('abort', stop, { once: true });
   if (run.signal.aborted) stop();
@@ -125,11 +127,12 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
   if (hung !== null) throw hangs(phase, hung, step);
   if (incident) throw failureOfIncident(incident, run);
   // A signal from outside is a preemption, ours or another's; attempts that never advance end as NoProgress.
-  if (stopping || exitCode === EXIT_PREEMPTED || isEndedFromOutside(exitCode, signal)) {
+  const told = stopping || exitCode === EXIT_PREEMPTED;
+  if (told || isEndedFromOutside(exitCode, signal)) {
     throw new ReverieFailure(
       'Preempted',
       `The trainer was stopped (${signal ?? `exit ${exitCode}`}) in phase ${phase}${step === null ? '' : ` at step ${step}`}; it goes on from the newest checkpoint.`,
-      { step },
+      { step, killed: !told },
     );
   }
   throw new ReverieFailure(
@@ -167,7 +170,7 @@ function failureOfIncident({ kind, message, step, details }: IncidentEvent, run:
       return new ReverieFailure(kind, message, {
         step: step ?? 0,
         rows: Array.isArray(details.rows) ? details.rows.map(Number) : [],
-        value: text(details.value),
+        value: text(details.loss),
       });
     case 'HardwareFault':
       return new ReverieFailure(kind, `${message} (host ${hostname()})`, { host: hostname(), step });
