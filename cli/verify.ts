@@ -104,7 +104,9 @@ function conclude({ report, sound, replayed, seed }: Outcome): { proven: string;
   const end = toTheEnd ? `, and end in the published weights ${weightsSha256.slice(0, 8)}…` : '';
   const missing = [
     ...(count < steps
-      ? [`${count === 0 ? 'any' : `the other ${steps - count}`} steps (--steps ${steps} replays all)`]
+      ? [
+          `${count === 0 ? 'any step' : `the other ${steps - count} steps`} of the training (--steps ${steps} replays all)`,
+        ]
       : []),
     ...(toTheEnd ? [] : ['the last steps up to the published weights']),
     'the answers of both evaluations, which were read and not generated again',

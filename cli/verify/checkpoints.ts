@@ -64,7 +64,7 @@ export async function verifyCheckpoints(reading: CheckpointReading): Promise<Sou
   return [...sound.values()].sort((a, b) => a.step - b.step);
 }
 
-export async function hashState(folder: string, signal: AbortSignal): Promise<StateHashes> {
+async function hashState(folder: string, signal: AbortSignal): Promise<StateHashes> {
   const weights = await hashTensors(folder, 'weights-', signal);
   return { weights, optimizer: await hashTensors(folder, 'optimizer-', signal) };
 }

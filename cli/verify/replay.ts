@@ -1,5 +1,6 @@
 /** Steps of a training done once more by the real trainer, and what came of it beside what the run wrote down. */
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { trainerSpec } from '../../activities/train/trainer-spec.ts';
@@ -53,6 +54,8 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
   const again: EventOf<'step'>[] = [];
   let plan: Plan | null = null;
   let state: StateHashes | null = null;
+  const resumeFrom = (await start?.fetch(signal)) ?? null;
+  const runDir = join(dir, `replay-${run.from}`);
   const done = await runTrainer({
     python,
     command: 'replay',
@@ -68,12 +71,12 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
         trainKey: artifacts.train.key,
         modelDir: join(dir, 'model'),
         filteredDir: join(dir, 'filter'),
-        resumeFrom: (await start?.fetch(signal)) ?? null,
+        resumeFrom,
         leaveOutSteps: leftOutSteps,
       }),
       validationData: null,
     },
-    runDir: join(dir, `replay-${run.from}`),
+    runDir,
     attempt: `verify-${randomUUID()}`,
     cacheDir: dir,
     ranks,
@@ -87,6 +90,7 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
       if (event.type === 'state') state = { weights: event.weightsSha256, optimizer: event.optimizerSha256 };
     },
   });
+  for (const folder of [runDir, resumeFrom ?? runDir]) await rm(folder, { recursive: true, force: true });
   if (plan === null || state === null) throw new Error('the trainer replayed without a plan or a state; expected both');
   const ended: Ended = { plan, again, state, weights: done.weightsSha256 };
   return judge({ run, ended, steps, trained: summaries.train, kept: checkpoints.find(({ step }) => step === run.to) });

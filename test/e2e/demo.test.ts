@@ -139,6 +139,18 @@ test('run again, serves every stage from the store', { skip }, async (t) => {
   await stopKept(demo);
 });
 
+test('is verified by whoever has its store, to the bit and to its end', { skip }, async (t) => {
+  const env = { REVERIE_CACHE_DIR: join(dir, 'verifier') };
+  const { code, stdout, stderr, seconds } = await reverie(['verify', first.report, '--json', '--seed', '1'], { env });
+  assert.equal(code, 0, stdout + stderr);
+  const { replayed, proven } = JSON.parse(stdout);
+  const steps = replayed.reduce((sum: number, { from, to }: { from: number; to: number }) => sum + to - from, 0);
+  assert.equal(steps, 8);
+  assert.ok(replayed.length >= 2 && replayed.every(({ exact }: { exact: boolean }) => exact), stdout);
+  assert.match(proven, /8 of 84 steps came out equal to the bit on CPU \(.+\), PyTorch .*, 1 rank, fp32/);
+  t.diagnostic(`verified in ${seconds.toFixed(1)} s: ${proven}`);
+});
+
 /** The demo's own spec, made short. */
 async function shortSpec(): Promise<string> {
   const file = join(dir, 'short.json');
