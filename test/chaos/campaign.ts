@@ -35,25 +35,36 @@ export async function runCampaign(options: CampaignOptions): Promise<Campaign> {
     const key = JSON.stringify(fault.setting);
     groups.set(key, [...(groups.get(key) ?? []), fault]);
   }
-  for (const faults of groups.values()) await underOneSetting(options, options.random.shuffled(faults), campaign);
+  // The weights depend on the ranks alone: neither stores nor hosts may change them.
+  const undisturbed = new Map<number, Outcome>();
+  for (const faults of groups.values()) {
+    await underOneSetting(options, options.random.shuffled(faults), undisturbed, campaign);
+  }
   return campaign;
 }
 
-async function underOneSetting(options: CampaignOptions, waiting: Scenario[], campaign: Campaign): Promise<void> {
+async function underOneSetting(
+  options: CampaignOptions,
+  waiting: Scenario[],
+  references: Map<number, Outcome>,
+  campaign: Campaign,
+): Promise<void> {
   const { house, random, perRun, say } = options;
   const [first] = waiting;
   if (first === undefined) return;
-  const { store, hosts, ranks, tolerance } = first.setting;
+  const { ranks, tolerance } = first.setting;
   const begin = async (): Promise<Training> => {
     await house.arrange(first.setting);
     await house.forgetTraining();
     return Training.start(house, random, `chaos-${++campaign.runs}`);
   };
-  const undisturbed = await (await begin()).finish();
-  note(undisturbed, campaign);
-  say(
-    `undisturbed (${store} store, hosts: ${hosts}, ranks: ${ranks}): ${undisturbed.result.weightsSha256.slice(0, 16)}`,
-  );
+  let undisturbed = references.get(ranks);
+  if (undisturbed === undefined) {
+    undisturbed = await (await begin()).finish();
+    references.set(ranks, undisturbed);
+    note(undisturbed, campaign);
+    say(`undisturbed, ranks: ${ranks}: weights ${undisturbed.result.weightsSha256.slice(0, 16)}`);
+  }
   for (let idle = 0; waiting.length > 0; ) {
     const training = await begin();
     const { injections, left } = await disturb(training, waiting.splice(0, perRun), options.patience);

@@ -1,5 +1,7 @@
 /** `npm run chaos`: TypeScript runs as it is, through tsx. */
 import { register } from 'tsx/esm/api';
 
+// As in workers: Node 20 is supported here for longer than by the AWS SDK.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
 register();
 await import('./main.ts');

@@ -53,6 +53,8 @@ export interface Scenario {
 /** The training was over, or nearly, before the moment came: the fault is injected into the next one. */
 export class TooLate extends Error {}
 
+/** Nothing is shared but Temporal and the bucket. */
+export const twoHosts: Setting = { store: 's3', hosts: 2, ranks: 1, tolerance: null };
 export const oneHost: Setting = { store: 'file', hosts: 1, ranks: 1, tolerance: null };
 
 /** Temporal takes a silent worker for dead after this. */

@@ -10,6 +10,8 @@ export interface Row {
   /** The largest difference of a weight where one is allowed; null: to the bit. */
   difference: number | null;
   stepsLost: number | null;
+  /** Seen twice or never, in the runs as they count in the end. */
+  samplesAmiss: number;
   secondsMedian: number | null;
   secondsMax: number | null;
   missed: number;
@@ -29,6 +31,7 @@ export function rowsOf(injections: readonly Injection[]): Row[] {
       identical: count(({ identical }) => identical),
       difference: largest(of.flatMap(({ difference }) => difference ?? [])),
       stepsLost: largest(of.flatMap(({ stepsLost }) => stepsLost ?? [])),
+      samplesAmiss: largest(of.flatMap(({ samplesAmiss }) => samplesAmiss ?? [])) ?? 0,
       secondsMedian: median(seconds),
       secondsMax: largest(seconds),
       missed: count(({ misses }) => misses.length > 0),
@@ -43,6 +46,7 @@ const HEADS = [
   'recovered',
   'bit-identical',
   'steps lost',
+  'samples amiss',
   's to new step',
   'max',
   'missed',
@@ -56,6 +60,7 @@ export function table(injections: readonly Injection[]): string {
     String(row.recovered),
     row.difference === null ? String(row.identical) : `${row.identical} within ${row.difference.toPrecision(2)}`,
     row.stepsLost === null ? 'none' : `≤ ${row.stepsLost}`,
+    String(row.samplesAmiss),
     row.secondsMedian?.toFixed(1) ?? '',
     row.secondsMax?.toFixed(1) ?? '',
     String(row.missed),

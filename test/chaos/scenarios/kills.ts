@@ -7,7 +7,7 @@ export const killTrainer: Scenario = {
   about: 'SIGKILL to every process of the trainer',
   setting: oneHost,
   limitSeconds: 15,
-  short: 2,
+  short: 1,
   inject: (training) => kill(training, { trainer: true, worker: false }),
 };
 

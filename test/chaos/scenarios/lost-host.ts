@@ -1,12 +1,12 @@
 /** Two hosts that share nothing but Temporal and S3: the one at work is lost for good, with its disk. */
 import { aims, freeze, gone, send } from '../freeze.ts';
-import { HEARTBEAT_SECONDS, oneHost, type Scenario } from '../scenario.ts';
+import { HEARTBEAT_SECONDS, type Scenario, twoHosts } from '../scenario.ts';
 import { CHECKPOINT_EVERY } from '../training.ts';
 
 export const lostHost: Scenario = {
   name: 'lost-host',
   about: 'of two hosts, the one at work is killed and its disk is gone; the other goes on from the store',
-  setting: { ...oneHost, store: 's3', hosts: 2 },
+  setting: twoHosts,
   limitSeconds: HEARTBEAT_SECONDS + 10,
   short: 1,
   async inject(training) {

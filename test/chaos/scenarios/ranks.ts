@@ -13,7 +13,7 @@ export const killRank: Scenario = {
   about: 'SIGKILL to one of two ranks; the other has to go with it',
   setting: { ...oneHost, ranks: 2 },
   limitSeconds: 15,
-  short: 1,
+  short: 0,
   async inject(training) {
     const { random } = training;
     const frozen = await freeze(training, random.pick(['step', 'save', 'validation']));

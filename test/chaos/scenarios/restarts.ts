@@ -1,7 +1,7 @@
 /** Temporal's server and the S3 gateway are killed and come back in mid-run; the trainer does not stop for them. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freeze } from '../freeze.ts';
-import { type Blow, oneHost, type Scenario } from '../scenario.ts';
+import { type Blow, oneHost, type Scenario, twoHosts } from '../scenario.ts';
 import type { Training } from '../training.ts';
 
 const LONGEST_OUTAGE_MS = 2000;
@@ -26,7 +26,7 @@ export const restartedServer: Scenario = {
 export const restartedGateway: Scenario = {
   name: 'restarted-gateway',
   about: 'SIGKILL to the S3 gateway, half of them in mid-upload; it comes back on the same port',
-  setting: { ...oneHost, store: 's3' },
+  setting: twoHosts,
   limitSeconds: 15,
   short: 1,
   inject: (training) =>

@@ -17,7 +17,7 @@ export const stopWorker: Scenario = {
   about: 'SIGTERM to the GPU worker, and another one on its host; 0 steps lost',
   setting: oneHost,
   limitSeconds: 15,
-  short: 1,
+  short: 0,
   inject: (training) =>
     askToStop(training, async ({ host }) => {
       await host.worker.stop();
