@@ -45,8 +45,19 @@ function time({ state, seconds }: StageStatus): string {
 }
 
 export function liveFigures(figures: HeartbeatDetails): string {
-  const { phase, step, steps, loss, tokensPerSecond, etaSeconds, samples, samplesDone, attempt, checkpointStep } =
-    figures;
+  const {
+    phase,
+    step,
+    steps,
+    loss,
+    tokensPerSecond,
+    etaSeconds,
+    samples,
+    samplesDone,
+    attempt,
+    checkpointStep,
+    goodput,
+  } = figures;
   const said: string[] = [];
   if (samples !== null) said.push(`${samplesDone} of ${samples} answers`);
   else if (steps > 0) said.push(`step ${step}/${steps}`);
@@ -55,6 +66,7 @@ export function liveFigures(figures: HeartbeatDetails): string {
   if (tokensPerSecond !== null) said.push(`${Math.round(tokensPerSecond)} tokens/s`);
   if (etaSeconds !== null && etaSeconds > 0) said.push(`ETA ${Math.ceil(etaSeconds)} s`);
   if (checkpointStep) said.push(`checkpoint ${checkpointStep}`);
+  if (goodput !== undefined) said.push(`goodput ${Math.round(100 * goodput)} %`);
   if (attempt > 1) said.push(`attempt ${attempt}`);
   return said.join(' · ');
 }

@@ -1,4 +1,6 @@
 /** What each stage leaves behind: artifacts by reference, and the small numbers that cross Temporal. */
+import type { TrainingLedger } from './ledger.ts';
+import type { Notice } from './workflow-api.ts';
 
 /** Folders under `artifacts/` in the store. Base and tuned model are evaluated by the same stage. */
 export type ArtifactStage = 'dataset' | 'model' | 'convert' | 'filter' | 'train' | 'eval' | 'report';
@@ -46,7 +48,7 @@ export interface ManifestFile {
   sha256: string;
 }
 
-export interface StageResult<Summary> {
+export interface StageResult<Summary> extends Partial<TrainingStory> {
   artifact: ArtifactRef;
   cached: boolean;
   /** Wall time of the stage's own work in this run: 0 on a hit. */
@@ -54,6 +56,15 @@ export interface StageResult<Summary> {
   /** Of a GPU stage that ran: which of Temporal's attempts finished it, from 1. */
   attempt?: number;
   summary: Summary;
+}
+
+/** Of a training, over all its attempts: measured, so no part of the artifact. */
+export interface TrainingStory {
+  ledger: TrainingLedger;
+  /** Over this run's attempts alone, whether they came through or not. */
+  gpuSeconds: number;
+  /** By this run's attempts; told already, unless the word did not arrive. */
+  notices: Notice[];
 }
 
 /** A source pinned for good: a Hub commit, or the digest of a folder's content. */
@@ -124,6 +135,25 @@ export interface TrainSummary {
   peakMemoryBytes: number;
   leftOutSteps: number[];
   microBatchSize: number;
+  /** Of one GPU; absent without one. */
+  deviceMemoryBytes?: number;
+  /** Absent where a checkpoint of an earlier version did not tell its rows. */
+  samples?: SampleLedger;
+}
+
+/** What the training has learned from, counted over the rows of every step that is part of the result. */
+export interface SampleLedger {
+  /** Rows of the training data. */
+  rows: number;
+  epochs: number;
+  /** Samples fed, epoch by epoch, those of left-out batches included. */
+  seen: number;
+  /** Seen more than once in an epoch. */
+  duplicates: number;
+  /** Never seen in an epoch that is over. */
+  dropped: number;
+  /** In batches left out after a divergence. */
+  leftOut: number;
 }
 
 export interface EvalSummary {

@@ -206,7 +206,7 @@ export type Generation = z.infer<typeof generationSchema>;
 export const phases = ['start', 'load', 'compile', 'train', 'save', 'validation', 'generate', 'export'] as const;
 
 const at = z.number().describe('Unix time in seconds.');
-const stepRecord = {
+const learned = {
   step: positive.describe('Steps done, this one included.'),
   epoch: count.describe('From 0.'),
   loss: z.number().describe('Nats; weighted as the objective says, normalised over the global batch.'),
@@ -214,10 +214,13 @@ const stepRecord = {
   gradNorm: z.number().describe('L2 norm before clipping.'),
   tokens: count.describe('Places computed over all ranks, padding included.'),
   maskedTokens: count,
-  seconds,
-  dataSeconds: seconds.describe('Part of it spent waiting for the batch.'),
   leftOut: z.boolean(),
 };
+const measured = {
+  seconds,
+  dataSeconds: seconds.describe('Part of it spent waiting for the batch.'),
+};
+const rows = z.array(count).describe('Row numbers of the global batch.');
 
 export const eventSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('phase'), at, phase: z.enum(phases) }),
@@ -234,12 +237,14 @@ export const eventSchema = z.discriminatedUnion('type', [
     recipe: z.string(),
     threads: positive,
     fromStep: count.describe('0, or the step of the checkpoint resumed from.'),
+    deviceMemoryBytes: count.nullable().describe('Of one GPU; null without one.'),
   }),
   z.strictObject({
     type: z.literal('step'),
     at,
-    ...stepRecord,
-    rows: z.array(count).describe('Row numbers of the global batch.'),
+    ...learned,
+    ...measured,
+    rows,
   }),
   z.strictObject({
     type: z.literal('checkpoint'),
@@ -290,9 +295,17 @@ export const eventSchema = z.discriminatedUnion('type', [
 export type TrainerEvent = z.infer<typeof eventSchema>;
 export type TrainerPhase = (typeof phases)[number];
 
-/** One line of `history.jsonl`, which every checkpoint carries, so that one curve spans all attempts. */
+/**
+ * One line of `history.jsonl`, which every checkpoint carries, so that one curve spans all attempts. The artifact's has
+ * no measured times: it is the same whenever the training is done again.
+ */
 export const historySchema = z.discriminatedUnion('type', [
-  z.strictObject({ type: z.literal('step'), ...stepRecord }),
+  z.strictObject({
+    type: z.literal('step'),
+    ...learned,
+    ...z.strictObject(measured).partial().shape,
+    rows: rows.optional(),
+  }),
   z.strictObject({ type: z.literal('validation'), step: count, loss: z.number() }),
 ]);
 export type HistoryRecord = z.infer<typeof historySchema>;

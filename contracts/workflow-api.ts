@@ -1,5 +1,6 @@
 /** What a person or a program can ask of a run in flight: the names and shapes of its query, updates and signal. */
 import type { Verdict } from './failures.ts';
+import type { TrainingLedger } from './ledger.ts';
 import type { RunState } from './search-attributes.ts';
 import type { StageName } from './stages.ts';
 
@@ -19,12 +20,24 @@ export interface Incident {
   stage: StageName;
   type: string;
   message: string;
-  verdict: Verdict;
+  /** `go-on` where nothing had to be decided: a notice. */
+  verdict: Verdict | 'go-on';
   /** What was done about it, in words. */
   action: string;
   /** ISO 8601. */
   at: string;
 }
+
+/** What an attempt says of itself while it goes on; nothing has to be decided. */
+export interface Notice {
+  type: NoticeType;
+  message: string;
+  /** ISO 8601. */
+  at: string;
+}
+/** A checkpoint that was no use; a step done again whose loss was another than the first time. */
+export const noticeTypes = ['CheckpointPassedOver', 'ReplayDiffers'] as const;
+export type NoticeType = (typeof noticeTypes)[number];
 
 /** From the GPU worker, at most 40 a run; live figures are in the heartbeat. */
 export interface Progress {
@@ -40,6 +53,10 @@ export interface Progress {
   samples: number | null;
   attempt: number;
   at: string;
+  /** Share of the training's time, all attempts included, in which it came forward. */
+  goodput?: number;
+  /** Where that is what the note is for. */
+  notices?: Notice[];
 }
 
 export interface ParkedStatus {
@@ -65,6 +82,8 @@ export interface RunStatus {
   gpuHours: number;
   accuracy: { base: number | null; tuned: number | null; n: number } | null;
   weightsSha256: string | null;
+  /** Where the training's time went; null until it is done. */
+  ledger: TrainingLedger | null;
   report: string | null;
 }
 
@@ -90,5 +109,8 @@ export interface AbortRequest {
 /** `heartbeat(details)` of a GPU activity: for people; the store is the truth about checkpoints. */
 export interface HeartbeatDetails extends Progress {
   host: string;
+  /** From the store and from this host's disk, hashed, before the trainer starts. */
+  bytesRead: number;
+  /** Of checkpoints, those under way included. */
   bytesUploaded: number;
 }

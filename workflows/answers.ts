@@ -1,7 +1,7 @@
 /** What a run does when it is asked or told something: the handlers of its query, updates and signal. */
 import { type CancellationScope, setHandler } from '@temporalio/workflow';
 import { stageNames } from '../contracts/stages.ts';
-import type { Progress } from '../contracts/workflow-api.ts';
+import { type Notice, noticeTypes, type Progress } from '../contracts/workflow-api.ts';
 import { runFailure } from './failure-of.ts';
 import { abortUpdate, progressSignal, resumeUpdate, statusQuery } from './messages.ts';
 import { hasChanges, objectionTo } from './resume-request.ts';
@@ -30,7 +30,9 @@ export function answerMessages({ run, spec, runner, scope, show }: Listener): To
 
   setHandler(progressSignal, (progress) => {
     if (!isProgress(progress)) return;
-    run.take(progress);
+    const { notices, ...figures } = progress;
+    run.take(figures);
+    for (const notice of noticesIn(notices)) run.notice(progress.stage, notice);
     show();
   });
 
@@ -65,10 +67,21 @@ export function answerMessages({ run, spec, runner, scope, show }: Listener): To
 /** Anybody can send a signal, and one that a handler throws on would stop the run. */
 function isProgress(value: Progress | null | undefined): value is Progress {
   if (typeof value !== 'object' || value === null || !stageNames.includes(value.stage)) return false;
-  const { loss, tokensPerSecond, etaSeconds, checkpointStep, samplesDone, samples } = value;
+  const { loss, tokensPerSecond, etaSeconds, checkpointStep, samplesDone, samples, goodput = null } = value;
   return (
     [value.step, value.steps, value.attempt, checkpointStep ?? 0].every(Number.isInteger) &&
-    [loss, tokensPerSecond, etaSeconds, samplesDone, samples].every((it) => it === null || typeof it === 'number') &&
+    [loss, tokensPerSecond, etaSeconds, samplesDone, samples, goodput].every(
+      (it) => it === null || typeof it === 'number',
+    ) &&
     [value.phase, value.at].every((it) => typeof it === 'string')
+  );
+}
+
+/** What is no notice is left out: the figures beside it may still be good. */
+function noticesIn(values: unknown): Notice[] {
+  if (!Array.isArray(values)) return [];
+  return values.filter(
+    (value: Partial<Notice> | null): value is Notice =>
+      typeof value?.message === 'string' && typeof value.at === 'string' && noticeTypes.some((it) => it === value.type),
   );
 }

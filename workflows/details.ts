@@ -63,6 +63,7 @@ export function progressLine(progress: Progress): string {
     samples,
     samplesDone,
     attempt,
+    goodput,
   } = progress;
   const said = [`**${stage}** (${phase}, attempt ${attempt})`];
   if (samples !== null) said.push(`${samplesDone} of ${samples} answers`);
@@ -71,6 +72,7 @@ export function progressLine(progress: Progress): string {
   if (tokensPerSecond !== null) said.push(`${Math.round(tokensPerSecond).toLocaleString('en')} tokens/s`);
   if (etaSeconds !== null) said.push(`about ${duration(etaSeconds)} to go`);
   if (checkpointStep !== null) said.push(`last checkpoint at step ${checkpointStep}`);
+  if (goodput !== undefined) said.push(`goodput ${Math.round(100 * goodput)} %`);
   return `${said.join(' · ')}, as of ${progress.at.slice(11, 19)} UTC`;
 }
 

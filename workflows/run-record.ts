@@ -1,8 +1,26 @@
 /** The state of a run, in memory: what `status` answers and the details pane shows. No I/O, no Temporal. */
+import type { TrainingLedger } from '../contracts/ledger.ts';
 import type { RunState } from '../contracts/search-attributes.ts';
-import { type StageName, type StageResult, stageNames } from '../contracts/stages.ts';
-import type { Incident, ParkedStatus, Progress, RunStatus, StageStatus } from '../contracts/workflow-api.ts';
+import { type StageName, type StageResult, stageNames, type TrainingStory } from '../contracts/stages.ts';
+import type {
+  Incident,
+  Notice,
+  NoticeType,
+  ParkedStatus,
+  Progress,
+  RunStatus,
+  StageStatus,
+} from '../contracts/workflow-api.ts';
 import type { Decision, FailureCounts, StageFailure } from './decisions.ts';
+
+/** Anybody can send a signal; what a run keeps of them is bounded. */
+const MOST_NOTICES = 40;
+const MESSAGE_CHARACTERS = 2000;
+
+const noticeActions: Record<NoticeType, string> = {
+  CheckpointPassedOver: 'an older checkpoint is taken',
+  ReplayDiffers: 'training goes on; its weights may not be those of an undisturbed run to the bit',
+};
 
 export class RunRecord {
   readonly stages: StageStatus[] = stageNames.map((name) => ({ name, state: 'waiting', seconds: null, note: null }));
@@ -17,6 +35,7 @@ export class RunRecord {
   gpuSeconds = 0;
   accuracy: RunStatus['accuracy'] = null;
   weightsSha256: string | null = null;
+  ledger: TrainingLedger | null = null;
   report: string | null = null;
   #ended: RunState | null = null;
   #training: string | null = null;
@@ -94,6 +113,21 @@ export class RunRecord {
     if (progress.checkpointStep !== null) this.#seeCheckpoint(progress.checkpointStep);
   }
 
+  /** Told by signal and once more with the result; every attempt can meet the same damage anew. */
+  notice(stage: StageName, { type, message, at }: Notice): void {
+    const known = this.incidents.filter(({ verdict }) => verdict === 'go-on');
+    const said = message.slice(0, MESSAGE_CHARACTERS);
+    if (known.length >= MOST_NOTICES || known.some((it) => it.type === type && it.message === said)) return;
+    this.incidents.push({ stage, type, message: said, verdict: 'go-on', action: noticeActions[type], at });
+  }
+
+  /** What a training's attempts have said and measured, those that failed included. */
+  takeStory({ ledger, notices = [], gpuSeconds = 0 }: Partial<TrainingStory>): void {
+    this.ledger = ledger ?? this.ledger;
+    this.gpuSeconds += gpuSeconds;
+    for (const notice of notices) this.notice('train', notice);
+  }
+
   #seeCheckpoint(step: number): void {
     if (step > 0) this.seenStep = Math.max(this.seenStep ?? 0, step);
   }
@@ -116,6 +150,7 @@ export class RunRecord {
       gpuHours: this.gpuSeconds / 3600,
       accuracy: this.accuracy,
       weightsSha256: this.weightsSha256,
+      ledger: this.ledger,
       report: this.report,
     };
   }

@@ -9,6 +9,8 @@ export interface TrainingCurve {
   epochEnds: number[];
   /** Steps without an update, after a divergence. */
   leftOut: number[];
+  /** Steps from which a later attempt went on. */
+  restarts: number[];
   /** Steps that one point stands for. */
   stepsPerPoint: number;
 }
@@ -18,7 +20,7 @@ const MOST_POINTS = 400;
 const SMOOTHING_SHARE = 1 / 12;
 
 /** A step that was written twice, before and after a resume, counts as it was written last. */
-export function trainingCurve(history: readonly HistoryRecord[]): TrainingCurve {
+export function trainingCurve(history: readonly HistoryRecord[], restarts: readonly number[] = []): TrainingCurve {
   const steps = [...lastByStep(history.filter((record) => record.type === 'step'))];
   const validation = [...lastByStep(history.filter((record) => record.type === 'validation'))];
   const counted = steps.filter(({ leftOut }) => !leftOut);
@@ -44,6 +46,7 @@ export function trainingCurve(history: readonly HistoryRecord[]): TrainingCurve 
       .filter((record, index) => (steps[index + 1]?.epoch ?? record.epoch) > record.epoch)
       .map((r) => r.step),
     leftOut: steps.filter(({ leftOut }) => leftOut).map(({ step }) => step),
+    restarts: [...new Set(restarts)].sort((a, b) => a - b),
     stepsPerPoint,
   };
 }

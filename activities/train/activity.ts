@@ -5,9 +5,12 @@ import type { ActivityDeps } from '../deps.ts';
 import { execution, noteTo } from '../execution.ts';
 import { asActivities } from '../failure.ts';
 import type { GpuDeps } from '../gpu-deps.ts';
-import { lookUpStage, runStage } from '../stage.ts';
+import { lookUpStage, runStage, type StageContext } from '../stage.ts';
 import { ProgressView } from '../trainer/progress.ts';
 import { asTrainerFailure } from '../trainer/run-trainer.ts';
+import { AttemptLog } from './attempt-log.ts';
+import { Attempts } from './attempts.ts';
+import { trainingLedger } from './ledger.ts';
 import { type TrainRequest, train } from './train.ts';
 import { dropTrainingFolder } from './training-folder.ts';
 
@@ -15,8 +18,13 @@ type Look = Pick<TrainRequest, 'spec' | 'filtered' | 'model'>;
 
 export function createTrainLookUp(deps: ActivityDeps) {
   return asActivities({
-    lookUpTrain: ({ spec, filtered, model }: Look): Promise<StageResult<TrainSummary> | null> =>
-      lookUpStage({ deps, stage: 'train', key: trainKey(spec, filtered, model) }),
+    async lookUpTrain({ spec, filtered, model }: Look): Promise<StageResult<TrainSummary> | null> {
+      const key = trainKey(spec, filtered, model);
+      const hit = await lookUpStage<TrainSummary>({ deps, stage: 'train', key });
+      if (hit === null) return null;
+      const ledger = trainingLedger(await new Attempts(deps.store, key).list());
+      return ledger === null ? hit : { ...hit, ledger };
+    },
   });
 }
 
@@ -26,15 +34,30 @@ export function createTrainActivities(deps: GpuDeps) {
       const key = trainKey(request.spec, request.filtered, request.model);
       const here = execution();
       const view = new ProgressView({ stage: 'train', attempt: here.attempt, host: deps.host, note: noteTo(deps.log) });
-      const work = (context: Parameters<Parameters<typeof runStage>[0]['work']>[0]) =>
-        train({ request, trainKey: key, deps, execution: here, context, view });
+      const log = new AttemptLog({
+        attempts: new Attempts(deps.store, key),
+        head: {
+          prefix: here.attemptPrefix,
+          ...{ workflowId: here.workflowId, attempt: here.attempt, host: deps.host, gpus: deps.gpus },
+          ...{ leaveOutSteps: request.leaveOutSteps, microBatchSize: request.spec.train.microBatchSize },
+        },
+        log: deps.log,
+        onNotice: (notice) => view.notice(notice),
+      });
+      const work = (context: StageContext) => {
+        context.describe(view.details);
+        return train({ request, trainKey: key, deps, execution: here, context, view, log });
+      };
       try {
         const { graceSeconds } = deps;
         const result = await runStage({ deps, stage: 'train', key, work, graceSeconds });
         // Not before: the last checkpoint stands for the work until its artifact does.
         await dropTrainingFolder(deps.cacheDir, key, here.attemptPrefix);
-        return { ...result, attempt: here.attempt };
+        // The commit was part of the attempt.
+        await log.end('done');
+        return { ...result, attempt: here.attempt, ...(await log.story()) };
       } catch (error) {
+        await log.failed(error);
         throw asTrainerFailure(error);
       }
     },

@@ -2,7 +2,7 @@
  * One attempt at a training: find the newest verified checkpoint, run the trainer from it, bring its checkpoints up
  * behind it, and make the artifact. Knows nothing of Temporal; killed at any moment, the next attempt goes on.
  */
-import { copyFile, cp, writeFile } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isReverieFailure, ReverieFailure } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
@@ -13,11 +13,12 @@ import type { StageContext } from '../stage.ts';
 import { Checkpoints, type FetchedCheckpoint } from '../store/checkpoints.ts';
 import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
+import { type AttemptLog, completeRecord } from './attempt-log.ts';
 import { Attempts } from './attempts.ts';
 import { Publisher, type Saved } from './publisher.ts';
-import { type Done, leftOutSteps, type Plan, readHistory, summarise } from './summary.ts';
+import { type Done, type Plan, parseHistory, readHistory, summarise, trainingRecord, writeHistory } from './summary.ts';
 import { trainerSpec } from './trainer-spec.ts';
-import { openTrainingFolder } from './training-folder.ts';
+import { dropOlder, openTrainingFolder, type TrainingFolder } from './training-folder.ts';
 
 export interface TrainRequest {
   spec: RunSpec;
@@ -36,48 +37,56 @@ export interface TrainAttempt {
   execution: Execution;
   context: StageContext;
   view: ProgressView;
+  log: AttemptLog;
 }
 
 export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
-  const { request, trainKey, deps, execution, context, view } = attempt;
+  const { trainKey, deps, execution, log } = attempt;
+  const attempts = new Attempts(deps.store, trainKey);
+  const folder = await openTrainingFolder(deps.cacheDir, trainKey, execution.attemptPrefix, (dead, remains) =>
+    completeRecord(attempts, dead, join(remains, 'events.jsonl')),
+  );
+  try {
+    await log.begin();
+    return await trainIn(folder, attempt);
+  } finally {
+    await folder.release();
+  }
+}
+
+async function trainIn(folder: TrainingFolder, attempt: TrainAttempt): Promise<TrainSummary> {
+  const { request, trainKey, deps, execution, context, view, log } = attempt;
   const { spec } = request;
+  const transfer = view.counting('bytesRead', context.transfer);
   const [filteredDir, modelDir] = await Promise.all([
-    deps.artifacts.fetch(request.filtered, context.transfer),
-    deps.artifacts.fetch(request.model, context.transfer),
+    deps.artifacts.fetch(request.filtered, transfer),
+    deps.artifacts.fetch(request.model, transfer),
   ]);
   const checkpoints = new Checkpoints(deps.store, trainKey);
-  const folder = await openTrainingFolder(deps.cacheDir, trainKey, execution.attemptPrefix);
   const found = await newestFitting(attempt, checkpoints, folder.checkpoints);
   const fromStep = found?.step ?? 0;
-  const attempts = new Attempts(deps.store, trainKey);
-  await attempts.assertProgress(execution.workflowId, fromStep);
-  const record = {
-    version: 1 as const,
-    workflowId: execution.workflowId,
-    attempt: execution.attempt,
-    host: deps.host,
-    fromStep,
-    startedAt: new Date().toISOString(),
-  };
-  await attempts.put(execution.attemptPrefix, { ...record, ended: null });
+  await dropOlder(folder.checkpoints, fromStep);
+  await checkpoints.sweepLeftovers(execution.attemptPrefix);
+  await log.startsFrom(fromStep);
   deps.log.info({ trainKey, attempt: execution.attempt, fromStep, source: found?.source ?? null }, 'training starts');
-  view.committed(fromStep, 0);
+  view.committed(fromStep);
 
   // Uploads outlive a stop by the notice: the last checkpoint is what it was given for.
   const publisher = new Publisher({
     checkpoints,
     attempt: execution.attemptPrefix,
     log: deps.log,
-    transfer: { signal: giveUpAfter(context.signal, deps.graceSeconds), onBytes: (bytes) => context.progress(bytes) },
-    onCommitted: ({ step, bytes }) => {
-      view.committed(step, bytes);
-      context.describe({ ...view.details });
+    transfer: view.counting('bytesUploaded', {
+      signal: giveUpAfter(context.signal, deps.graceSeconds),
+      onBytes: (bytes) => context.progress(bytes),
+    }),
+    onCommitted: ({ step }) => {
+      view.committed(step);
+      log.putSoon();
     },
   });
   let plan: Plan | null = null;
   let final: Saved | null = null;
-  const ended = (how: string, step: number | null): Promise<void> =>
-    attempts.put(execution.attemptPrefix, { ...record, ended: { at: new Date().toISOString(), how, step } });
   let done: Done;
   try {
     done = await runTrainer({
@@ -100,8 +109,7 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
       graceSeconds: deps.graceSeconds,
       onAlive: () => context.progress(0),
       onEvent: (event) => {
-        view.take(event);
-        context.describe({ ...view.details });
+        view.take(event, log.take(event));
         context.progress();
         if (event.type === 'plan') plan = event;
         if (event.type !== 'checkpoint') return;
@@ -116,16 +124,11 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
     await publisher
       .settled()
       .catch((reason: unknown) => deps.log.warn({ err: reason }, 'the last checkpoint stayed on this host'));
-    const how = isReverieFailure(error) ? error.type : 'error';
-    // A trainer killed from outside left no word either: attempts that die so in a row are no progress.
-    const spoke = !(isReverieFailure(error) && error.type === 'Preempted' && !context.signal.aborted);
-    if (spoke) await ended(how, view.details.step);
     context.signal.throwIfAborted();
     if (isReverieFailure(error)) error.details.checkpointStep = view.details.checkpointStep;
     throw error;
   }
   await publisher.settled().catch(() => {});
-  await ended('done', done.step);
   if (plan === null)
     throw new Error('the trainer ended without a plan event; expected one; use a trainer of this version');
 
@@ -134,11 +137,8 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
   const history = await readHistory(historyFile);
   const summary = summarise(plan, done, history, spec.train.microBatchSize);
   await cp(done.path, join(context.dir, 'model'), { recursive: true });
-  await copyFile(historyFile, join(context.dir, 'history.jsonl'));
-  await writeFile(
-    join(context.dir, 'training.json'),
-    JSON.stringify({ plan, done, attempts: await attempts.list() }, null, 2),
-  );
+  await writeFile(join(context.dir, 'history.jsonl'), writeHistory(history));
+  await writeFile(join(context.dir, 'training.json'), JSON.stringify(trainingRecord(summary), null, 2));
   return summary;
 }
 
@@ -147,36 +147,34 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
  * where the run has seen a later step committed and nothing damaged accounts for it.
  */
 async function newestFitting(
-  { request, trainKey, deps, context }: TrainAttempt,
+  { request, trainKey, deps, context, view, log }: TrainAttempt,
   checkpoints: Checkpoints,
   localRoot: string,
 ): Promise<FetchedCheckpoint | null> {
-  let damaged = 0;
-  let belowStep = Math.min(Number.POSITIVE_INFINITY, ...request.leaveOutSteps);
-  for (;;) {
-    const found = await checkpoints.fetchNewest(localRoot, {
-      identity: trainKey,
-      transfer: context.transfer,
-      ...(Number.isFinite(belowStep) && { belowStep }),
-      onDamaged: (where, reason) => {
-        damaged++;
-        deps.log.warn({ where, reason }, 'damaged checkpoint passed over');
-      },
-    });
-    const leftOut = found === null ? [] : leftOutSteps(await readHistory(join(found.folder, 'history.jsonl')));
-    if (found !== null && leftOut.some((step) => !request.leaveOutSteps.includes(step))) {
-      belowStep = found.step;
-      continue;
-    }
-    const { seenStep } = request;
-    const explained = damaged > 0 || request.leaveOutSteps.length > 0;
-    if (seenStep !== null && (found?.step ?? 0) < seenStep && !explained) {
-      throw new ReverieFailure(
-        'CheckpointLost',
-        `The newest checkpoint in ${deps.store.url} is of step ${found?.step ?? 0}; expected step ${seenStep} or later, which this run has seen committed; look whether objects were deleted or another store is configured. Nothing was trained again.`,
-        { seenStep, foundStep: found?.step ?? 0 },
-      );
-    }
-    return found;
+  const { leaveOutSteps, seenStep } = request;
+  let passedOver = 0;
+  const found = await checkpoints.fetchNewest(localRoot, {
+    identity: trainKey,
+    transfer: view.counting('bytesRead', context.transfer),
+    fits: (history) => {
+      const steps = parseHistory(history).filter((record) => record.type === 'step');
+      return steps.every(({ step, leftOut }) => leftOut === leaveOutSteps.includes(step));
+    },
+    onDamaged: (where, reason) => {
+      passedOver++;
+      const message = `Checkpoint ${where} is passed over: ${reason}.`;
+      log.notice({ type: 'CheckpointPassedOver', message, at: new Date().toISOString() });
+      deps.log.warn({ where, reason }, 'checkpoint passed over');
+    },
+  });
+  const foundStep = found?.step ?? 0;
+  const explained = passedOver > 0 || leaveOutSteps.length > 0;
+  if (seenStep !== null && foundStep < seenStep && !explained) {
+    throw new ReverieFailure(
+      'CheckpointLost',
+      `The newest checkpoint in ${deps.store.url} is of step ${foundStep}; expected step ${seenStep} or later, which this run has seen committed; look whether objects were deleted or another store is configured. Nothing was trained again.`,
+      { seenStep, foundStep },
+    );
   }
+  return found;
 }

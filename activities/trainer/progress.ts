@@ -1,7 +1,8 @@
 /** Turns a trainer's events into what people see: heartbeat details at once, notes to the workflow now and then. */
 import type { StageName } from '../../contracts/stages.ts';
 import type { TrainerEvent } from '../../contracts/trainer.ts';
-import type { HeartbeatDetails, Progress } from '../../contracts/workflow-api.ts';
+import type { HeartbeatDetails, Notice, Progress } from '../../contracts/workflow-api.ts';
+import type { Transfer } from '../store/store.ts';
 
 /**
  * Notes cost history, five events each in training and four in evaluation, and an undisturbed run has some 65 for them.
@@ -10,6 +11,8 @@ import type { HeartbeatDetails, Progress } from '../../contracts/workflow-api.ts
 const FIRST_NOTE_MS = 15_000;
 const GROWTH = 3;
 export const MOST_NOTES = { train: 8, eval: 3 };
+/** Notices an attempt, on top. */
+const MOST_NOTICES = 5;
 /** Weight of the newest step in the smoothed speed. */
 const SMOOTHING = 0.1;
 
@@ -21,11 +24,13 @@ export interface ProgressOptions {
 }
 
 export class ProgressView {
+  /** Kept up to date in place. */
   readonly details: HeartbeatDetails;
   readonly #note: (progress: Progress) => void;
   #secondsPerUnit: number | null = null;
   #tokensPerSecond: number | null = null;
   #notes = 0;
+  #notices = 0;
   #nextNoteMs: number;
 
   constructor({ stage, attempt, host, note }: ProgressOptions) {
@@ -33,7 +38,7 @@ export class ProgressView {
     this.#nextNoteMs = performance.now() + FIRST_NOTE_MS;
     this.details = {
       stage,
-      phase: 'start',
+      phase: 'fetch',
       step: 0,
       steps: 0,
       loss: null,
@@ -45,12 +50,15 @@ export class ProgressView {
       attempt,
       at: new Date().toISOString(),
       host,
+      bytesRead: 0,
       bytesUploaded: 0,
     };
   }
 
-  take(event: TrainerEvent): void {
+  /** `goodput` is of the training over all its attempts, where it is known. */
+  take(event: TrainerEvent, goodput: number | null = null): void {
     const { details } = this;
+    if (goodput !== null) details.goodput = goodput;
     details.at = new Date(event.at * 1000).toISOString();
     switch (event.type) {
       case 'phase':
@@ -79,9 +87,24 @@ export class ProgressView {
   }
 
   /** A checkpoint has been committed to the store; the next note tells the workflow. */
-  committed(step: number, bytes: number): void {
+  committed(step: number): void {
     this.details.checkpointStep = Math.max(step, this.details.checkpointStep ?? 0);
-    this.details.bytesUploaded += bytes;
+  }
+
+  /** Told at once; beyond a few an attempt's are told with its result. */
+  notice(notice: Notice): void {
+    if (this.#notices++ < MOST_NOTICES) this.#note({ ...this.#progress(), notices: [notice] });
+  }
+
+  /** The same transfer, with its bytes counted among the details. */
+  counting(what: 'bytesRead' | 'bytesUploaded', transfer: Transfer): Transfer {
+    return {
+      ...transfer,
+      onBytes: (bytes) => {
+        this.details[what] += bytes;
+        transfer.onBytes?.(bytes);
+      },
+    };
   }
 
   #pace(seconds: number, tokens: number): void {
@@ -96,7 +119,11 @@ export class ProgressView {
     if (now < this.#nextNoteMs || this.#notes >= most) return;
     this.#notes++;
     this.#nextNoteMs = now + FIRST_NOTE_MS * GROWTH ** this.#notes;
-    const { host: _, bytesUploaded: __, ...progress } = this.details;
-    this.#note(progress);
+    this.#note(this.#progress());
+  }
+
+  #progress(): Progress {
+    const { host: _, bytesRead: __, bytesUploaded: ___, ...progress } = this.details;
+    return progress;
   }
 }

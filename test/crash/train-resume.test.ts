@@ -3,12 +3,13 @@
  * Each test asserts that its fault fired.
  */
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import type { WorkflowHandle } from '@temporalio/client';
 import { CACHE_MARK, killMarked, marked } from '../../activities/trainer/process-tree.ts';
 import { startRun } from '../../cli/start.ts';
+import { spendings, wallSeconds } from '../../contracts/ledger.ts';
 import type { RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -32,6 +33,7 @@ const spec = smallSpec(STEPS);
 
 let stack: TestStack;
 let undisturbed: RunResult;
+let artifact: Awaited<ReturnType<typeof trainArtifact>>;
 before(async () => {
   if (skip === false) stack = await startTestStack();
 });
@@ -58,8 +60,44 @@ async function assertResumed(handle: WorkflowHandle, between: { from: number; to
   assert.equal(first?.fromStep, 0);
   assert.ok(second && second.fromStep >= between.from && second.fromStep <= between.to, JSON.stringify(second));
   assert.equal(second.ended?.how, 'done');
-  const { incidents } = await handle.query<RunStatus>('status');
+  const { incidents, ledger } = await handle.query<RunStatus>('status');
   assert.deepEqual(incidents, [], 'a preemption is nothing to judge');
+  await assertAccounted(handle, ledger);
+  assert.deepEqual(await trainArtifact(), artifact, 'an undisturbed training has left the same artifact');
+}
+
+/** Every second of the training is in the ledger, and each step that was done again gave the same loss. */
+async function assertAccounted(handle: WorkflowHandle, ledger: RunStatus['ledger']): Promise<void> {
+  assert.ok(ledger);
+  const { steps, compared, differing } = ledger.replays;
+  assert.deepEqual([compared, differing], [steps, 0]);
+  const wall = wallSeconds(ledger);
+  const measured = await trainActivitySeconds(handle);
+  const parts = spendings.map((name) => `${name} ${ledger.seconds[name].toFixed(2)}`).join(', ');
+  console.log(`ledger ${wall.toFixed(2)} s of ${measured.toFixed(2)} s: ${parts}; ${steps} steps compared`);
+  // Half a second for the way to the worker and back.
+  assert.ok(Math.abs(wall - measured) <= 0.02 * measured + 0.5, `${wall} of ${measured} s`);
+}
+
+/** As the Temporal server saw it, over all its attempts. */
+async function trainActivitySeconds(handle: WorkflowHandle): Promise<number> {
+  const { events = [] } = await handle.fetchHistory();
+  const scheduled = events?.find((it) => it.activityTaskScheduledEventAttributes?.activityType?.name === 'train');
+  const completed = events?.find((it) => {
+    const id = it.activityTaskCompletedEventAttributes?.scheduledEventId;
+    return id != null && String(id) === String(scheduled?.eventId);
+  });
+  const seconds = (event: typeof scheduled) =>
+    Number(event?.eventTime?.seconds) + Number(event?.eventTime?.nanos) / 1e9;
+  return seconds(completed) - seconds(scheduled);
+}
+
+/** Its digest, by which an evaluation finds it, and what it says of the samples. */
+async function trainArtifact(): Promise<{ digest: string; samples: unknown }> {
+  const root = join(stack.storeDir, 'artifacts/train');
+  const [key = ''] = await readdir(root);
+  const read = async (name: string) => JSON.parse(await readFile(join(root, key, name), 'utf8'));
+  return { digest: (await read('manifest.json')).digest, samples: (await read('training.json')).samples };
 }
 
 test('trains undisturbed in one attempt', { skip, timeout }, async () => {
@@ -69,6 +107,8 @@ test('trains undisturbed in one attempt', { skip, timeout }, async () => {
     (await attempts()).map(({ fromStep, ended }) => [fromStep, ended?.how]),
     [[0, 'done']],
   );
+  artifact = await trainArtifact();
+  assert.match(JSON.stringify(artifact.samples), /"duplicates":0,"dropped":0,"leftOut":0/);
 });
 
 test("resumes from the newest checkpoint after the trainer's process tree is killed", { skip, timeout }, async () => {

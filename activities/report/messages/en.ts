@@ -1,12 +1,14 @@
 /** The report in English; its type is that of every other language. */
-import type { FailureType, Verdict } from '../../../contracts/failures.ts';
+import type { FailureType } from '../../../contracts/failures.ts';
+import type { Spending } from '../../../contracts/ledger.ts';
 import type { RejectReason, StageName } from '../../../contracts/stages.ts';
 import type { GainVerdict } from '../../../contracts/statistics.ts';
 import type { Grade, TrainerEvalSpec } from '../../../contracts/trainer.ts';
-import type { StageStatus } from '../../../contracts/workflow-api.ts';
+import type { Incident, NoticeType, StageStatus } from '../../../contracts/workflow-api.ts';
 import type { PairOutcome } from '../../eval/compare.ts';
 import type { DepartureId } from '../departures.ts';
 import { code, type Inline, strong, text } from '../document.ts';
+import type { AdviceId } from '../goodput.ts';
 
 const plural = (count: string, one: string, many = `${one}s`): string => `${count} ${count === '1' ? one : many}`;
 
@@ -112,6 +114,7 @@ export const en = {
       recipe: 'Numerics',
       parameters: 'Parameters',
       steps: 'Optimizer steps',
+      samples: 'Samples',
       micro: 'Micro-batch, rows',
       time: 'Time in steps',
       throughput: 'Throughput',
@@ -123,11 +126,34 @@ export const en = {
       leftOut: 'Steps left out after a divergence',
     },
     perEpoch: (steps: string, perEpoch: string) => `${steps} (${perEpoch} an epoch)`,
+    samplesSeen: (seen: string, epochs: string, twice: string, dropped: string) =>
+      `${seen} in ${plural(epochs, 'epoch')}: ${twice} seen twice in an epoch, ${dropped} dropped`,
+    goodput: {
+      heading: 'Where the time went',
+      said: (share: string, wall: string, attempts: string) =>
+        `In ${share} of its ${wall} the training came forward, over ${plural(attempts, 'attempt')}.`,
+      caption: 'Wall time of the training over all its attempts.',
+      what: 'Spent on',
+      share: 'Share',
+      replays: (steps: string, compared: string, differing: string) =>
+        `${plural(steps, 'step')} had to be done again; ${compared} of them were compared with the first time, and the losses of ${differing} differed in any bit.`,
+      rounded: (compared: string, largest: string) =>
+        `${compared} were done under another setting, where equality to rounding is all that can be had: the largest relative difference is ${largest}.`,
+      advice: {
+        data: text`Training waited for its data. Look whether the host's CPUs are busy with other work: batches are made on them.`,
+        'full-precision': text`The GPU computed in float32: ${code('train.recipe')} ${code('autocast')} is several times faster.`,
+        memory: text`More than half of the GPU's memory stayed free: twice ${code('train.microBatchSize')} would likely fit, with the same global batch and result.`,
+        saves: text`Checkpoints took long: raise ${code('policy.minCheckpointSeconds')}, or give the worker a faster local disk.`,
+        starts: text`Starting took long: keep the worker's cache folder over restarts, on a disk near its GPUs.`,
+        replays: text`Many steps were done again: set ${code('policy.expectedSecondsBetweenPreemptions')} to what the hosts show, so that checkpoints come more often.`,
+        host: text`Training waited for a host: run a second worker on its queue, so that one is there when another goes.`,
+      } satisfies Record<AdviceId, Inline[]>,
+    },
     tokensPerSecond: (rate: string) => `${rate} tokens/s`,
     fromTo: (first: string, last: string) => `${first} → ${last}`,
     curveCaption: (stepsPerPoint: number) =>
       stepsPerPoint === 1
-        ? 'Loss of each step (faint), its moving mean, and the validation loss. The loss of a step also varies with the noise drawn for it.'
+        ? 'Loss of each step (faint), its moving mean, and the validation loss. The loss of a step also varies with the noise drawn for it. A triangle marks where a later attempt went on.'
         : `Loss as a mean over ${stepsPerPoint} steps (faint), its moving mean, and the validation loss. The loss of a step also varies with the noise drawn for it.`,
     rateCaption: 'The learning rate.',
     stages: 'Stages of this run',
@@ -213,7 +239,9 @@ export const en = {
       DatasetRejected: 'data set rejected',
       ModelRejected: 'model rejected',
       ArtifactMissing: 'artifact missing',
-    } satisfies Record<FailureType, string>,
+      CheckpointPassedOver: 'checkpoint passed over',
+      ReplayDiffers: 'replay differs',
+    } satisfies Record<FailureType | NoticeType, string>,
     verdict: {
       retry: 'tried again',
       'retry-elsewhere': 'tried again elsewhere',
@@ -221,7 +249,8 @@ export const en = {
       'roll-back': 'rolled back',
       park: 'parked for a person',
       fail: 'failed',
-    } satisfies Record<Verdict, string>,
+      'go-on': 'went on',
+    } satisfies Record<Incident['verdict'], string>,
   },
 
   architecture: {
@@ -377,6 +406,17 @@ export const en = {
     movingMean: 'moving mean',
     validation: 'validation',
     learningRate: 'Learning rate',
+    spending: {
+      productive: 'training steps',
+      validation: 'validation',
+      replayed: 'steps done again',
+      lost: 'lost work',
+      saving: 'saving',
+      starting: 'starting',
+      waitingForData: 'waiting for data',
+      finishing: 'export',
+      waitingForHost: 'waiting for a host',
+    } satisfies Record<Spending, string>,
     tokens: 'Tokens',
     rows: 'Rows',
     limit: (tokens: string) => `limit ${tokens}`,

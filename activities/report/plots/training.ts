@@ -1,5 +1,7 @@
 /** Charts of the training: the loss by step, and the learning rate under it. */
+import type { Spending } from '../../../contracts/ledger.ts';
 import type { ReportFacts } from '../facts.ts';
+import type { GoodputFacts } from '../goodput.ts';
 import type { Messages } from '../messages/catalogue.ts';
 import { ink } from '../palette.ts';
 import { type Chart, ticks } from './draw.ts';
@@ -17,9 +19,12 @@ const stepAxis = (words: Words, width: number) => ({
   axis: { grid: false, tickMinStep: 1, format: ',d', tickCount: ticks(width, 10, 5) },
 });
 
-/** Faint each step, strong their moving mean, dotted the ends of epochs, a cross where no update was made. */
+/**
+ * Faint each step, strong their moving mean, dotted the ends of epochs, a cross where no update was made, a triangle
+ * where a later attempt went on.
+ */
 export const curveChart =
-  ({ points, validation, epochEnds, leftOut }: Curve, words: Words): Chart =>
+  ({ points, validation, epochEnds, leftOut, restarts }: Curve, words: Words): Chart =>
   (width) => {
     const x = stepAxis(words, width);
     const y = {
@@ -63,9 +68,56 @@ export const curveChart =
           mark: { type: 'point', shape: 'cross', size: 60, filled: true, angle: 45, opacity: 1, color: ink.bad },
           encoding: { x, y: { value: HEIGHT - 6 } },
         },
+        {
+          data: { values: restarts.map((step) => ({ step: step + 0.5 })) },
+          mark: { type: 'point', shape: 'triangle-right', size: 70, filled: true, opacity: 1, color: ink.good },
+          encoding: { x, y: { value: HEIGHT - 6 } },
+        },
       ],
     };
   };
+
+/** One bar: the training's wall time by what it went into. */
+export const goodputChart =
+  ({ parts }: GoodputFacts, words: Words): Chart =>
+  (width) => ({
+    width,
+    height: 28,
+    data: { values: parts.map(({ spending, share }, order) => ({ what: words.spending[spending], share, order })) },
+    mark: { type: 'bar' },
+    encoding: {
+      x: {
+        field: 'share',
+        type: 'quantitative',
+        stack: 'normalize',
+        title: null,
+        axis: { format: '.0%', tickCount: 5 },
+      },
+      order: { field: 'order', type: 'quantitative' },
+      color: {
+        field: 'what',
+        type: 'nominal',
+        scale: {
+          domain: parts.map(({ spending }) => words.spending[spending]),
+          range: parts.map(({ spending }) => spendingInk[spending]),
+        },
+        legend: { columns: ticks(width, 5, 2), symbolType: 'square' },
+      },
+    },
+  });
+
+/** Blue where training came forward; what is lost to failures is red and orange. */
+const spendingInk: Record<Spending, string> = {
+  productive: ink.tuned,
+  validation: ink.faint,
+  replayed: ink.accent,
+  lost: ink.bad,
+  saving: ink.good,
+  starting: ink.base,
+  waitingForData: ink.text,
+  finishing: ink.rule,
+  waitingForHost: ink.quiet,
+};
 
 export const learningRateChart =
   ({ points }: Curve, words: Words): Chart =>

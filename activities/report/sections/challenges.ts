@@ -1,6 +1,7 @@
 /** Section 4: what failed and what was done about it, and which rows were not learned from. */
 import { isFailureType } from '../../../contracts/failures.ts';
 import type { RejectReason } from '../../../contracts/stages.ts';
+import { type NoticeType, noticeTypes } from '../../../contracts/workflow-api.ts';
 import type { Block, Text } from '../document.ts';
 import { grouped } from '../numbers.ts';
 import { heading, paragraph, quiet, type Section, type SectionInput } from './section.ts';
@@ -30,7 +31,7 @@ function incidentTable({ facts, messages }: SectionInput): Block {
     rows: facts.incidents.map((incident): Text[] => [
       incident.at.slice(0, 19).replace('T', ' '),
       messages.stageNames[incident.stage],
-      `${isFailureType(incident.type) ? failure[incident.type] : incident.type}: ${clip(incident.message)}`,
+      `${isFailureType(incident.type) || isNotice(incident.type) ? failure[incident.type] : incident.type}: ${clip(incident.message)}`,
       verdict[incident.verdict],
       incident.action,
     ]),
@@ -62,6 +63,8 @@ function rejectedTable({ facts, messages: { challenges } }: SectionInput): Block
     quiet(challenges.rejectedNote),
   ];
 }
+
+const isNotice = (type: string): type is NoticeType => noticeTypes.some((name) => name === type);
 
 function clip(message: string): string {
   const line = message.replaceAll(/\s+/g, ' ').trim();

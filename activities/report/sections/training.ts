@@ -1,6 +1,7 @@
 /** Section 2: where, how long and how well it learned. */
-import { bytes, grouped, magnitude, significant } from '../numbers.ts';
-import { heading, quiet, type Section, type SectionInput, settings } from './section.ts';
+import type { Block } from '../document.ts';
+import { bytes, grouped, magnitude, percent, significant } from '../numbers.ts';
+import { heading, paragraph, quiet, type Section, type SectionInput, settings } from './section.ts';
 
 export const trainingSection: Section = (input) => {
   const { facts, messages, plots } = input;
@@ -29,6 +30,7 @@ export const trainingSection: Section = (input) => {
       caption: training.rateCaption,
       description: messages.plots.learningRate,
     },
+    ...goodputBlocks(input),
     heading(3, 'stages', training.stages),
     {
       kind: 'table',
@@ -46,7 +48,47 @@ export const trainingSection: Section = (input) => {
   ];
 };
 
-function trainingRows({ facts, messages }: SectionInput): Parameters<typeof settings>[1] {
+function goodputBlocks({ facts, messages, plots }: SectionInput): Block[] {
+  const { goodput, ledger } = facts;
+  if (goodput === null || !ledger || plots.goodput === null) return [];
+  const { duration, training } = messages;
+  const { replays } = ledger;
+  const words = training.goodput;
+  const replayed = words.replays(grouped(replays.steps), grouped(replays.compared), grouped(replays.differing));
+  const rounded =
+    replays.comparedToRounding === 0
+      ? []
+      : [words.rounded(grouped(replays.comparedToRounding), significant(replays.largestDifference))];
+  return [
+    heading(3, 'goodput', words.heading),
+    paragraph(words.said(percent(goodput.share), duration(goodput.wallSeconds), grouped(ledger.attempts))),
+    { kind: 'figure', name: 'goodput', svg: plots.goodput, caption: words.caption, description: words.heading },
+    {
+      kind: 'table',
+      head: [words.what, training.time, words.share],
+      rows: goodput.parts.map(({ spending, seconds, share }) => [
+        messages.plots.spending[spending],
+        duration(seconds),
+        percent(share),
+      ]),
+      numeric: [1, 2],
+    },
+    ...(replays.steps === 0 ? [] : [paragraph([replayed, ...rounded].join(' '))]),
+    ...(goodput.advice.length === 0
+      ? []
+      : [{ kind: 'list' as const, items: goodput.advice.map((id) => words.advice[id]) }]),
+  ];
+}
+
+function samplesOf({ facts, messages }: SectionInput): string | null {
+  const { samples } = facts.summaries.train;
+  if (samples === undefined) return null;
+  const { seen, epochs, duplicates, dropped } = samples;
+  return messages.training.samplesSeen(grouped(seen), grouped(epochs), grouped(duplicates), grouped(dropped));
+}
+
+function trainingRows(input: SectionInput): Parameters<typeof settings>[1] {
+  const { facts, messages } = input;
   const { training, duration } = messages;
   const { train } = facts.summaries;
   const names = training.facts;
@@ -56,6 +98,7 @@ function trainingRows({ facts, messages }: SectionInput): Parameters<typeof sett
     [names.recipe, train.recipe],
     [names.parameters, magnitude(train.parameters)],
     [names.steps, training.perEpoch(grouped(train.steps), grouped(train.stepsPerEpoch))],
+    [names.samples, samplesOf(input)],
     [names.micro, grouped(train.microBatchSize)],
     [names.time, duration(train.stepSeconds)],
     [

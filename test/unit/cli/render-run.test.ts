@@ -20,6 +20,7 @@ function figures(changes: Partial<HeartbeatDetails> = {}): HeartbeatDetails {
     attempt: 1,
     at: '2026-11-24T07:00:00Z',
     host: 'here',
+    bytesRead: 0,
     bytesUploaded: 0,
     ...changes,
   };
@@ -44,6 +45,7 @@ function observation(
       gpuHours: 0,
       accuracy: null,
       weightsSha256: null,
+      ledger: null,
       report: null,
       ...status,
     },

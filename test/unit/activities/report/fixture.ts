@@ -202,6 +202,8 @@ export function reportInput(
         peakMemoryBytes: 64_300_000_000,
         leftOutSteps: [90],
         microBatchSize: 2,
+        deviceMemoryBytes: 85_000_000_000,
+        samples: { rows: 815, epochs: 3, seen: 2445, duplicates: 0, dropped: 0, leftOut: 16 },
       },
       evalBase: summary(base),
       evalTuned: summary(tuned),
@@ -233,6 +235,23 @@ export function reportInput(
     ],
     attempts: 5,
     gpuHours: 4.21,
+    ledger: {
+      attempts: 5,
+      seconds: {
+        productive: 1790,
+        validation: 60,
+        replayed: 44,
+        lost: 6,
+        saving: 9,
+        starting: 120,
+        waitingForData: 3,
+        finishing: 40,
+        waitingForHost: 55,
+      },
+      restarts: [0, 76, 76, 140],
+      replays: { steps: 27, compared: 14, differing: 0, comparedToRounding: 13, largestDifference: 3.1e-7 },
+      gpuSeconds: 15_156,
+    },
     promote: null,
   };
   const files: ReportFiles = {

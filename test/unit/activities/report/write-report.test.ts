@@ -43,7 +43,7 @@ test('writes the same bytes for the same facts', async () => {
 test('names each figure of report.md as a file beside it', async () => {
   const files = await render(reportFacts());
   const named = [...(files['report.md'] ?? '').matchAll(/!\[[^\]]+\]\(([^)]+)\)/g)].map((match) => match[1] ?? '');
-  assert.equal(named.length, 5);
+  assert.equal(named.length, 6);
   for (const path of named) assert.match(files[path] ?? '', /^<svg /, path);
 });
 
