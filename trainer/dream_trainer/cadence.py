@@ -21,10 +21,11 @@ class Cadence:
         optimum = math.sqrt(2 * self._cost_seconds * self._spec.expected_seconds_between_preemptions)
         return max(self._spec.min_seconds, min(optimum, self._spec.max_seconds))
 
-    def due(self, step: int, now: float, save_in_flight: bool) -> bool:
+    def due(self, step: int, now: float, ready: bool) -> bool:
+        """`ready`: whether a save could begin without waiting for another."""
         if self._spec.every_steps is not None:
             return step % self._spec.every_steps == 0
-        return not save_in_flight and now - self._last_save >= self.interval_seconds
+        return ready and now - self._last_save >= self.interval_seconds
 
     def saved(self, now: float, stall_seconds: float) -> None:
         self._last_save = now

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .failures import TrainerFailure, invalid
-from .weights import SHARD_BYTES, split_shards
+from .weights import split_shards
 
 MANIFEST = "manifest.json"
 HISTORY = "history.jsonl"
+
+_VERSION = 1
+_NAME = re.compile(r"(weights|optimizer)-\d{5}-\d{5}\.safetensors|" + re.escape(HISTORY))
+"""Every file that a checkpoint may have beside its manifest; above all no pickle, and no path out of the folder."""
+
+_SHARD_BYTES = 1_000_000_000
+"""Smaller than a model's shards: several are written and hashed side by side."""
+
+_SHARDS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -78,15 +88,21 @@ def share_of(names_and_bytes: Mapping[str, int], rank: int, ranks: int) -> list[
     return mine
 
 
-def write_tensors(folder: Path, kind: str, tensors: Mapping[str, Tensor], rank: int) -> list[FileEntry]:
-    """Writes `kind-<rank>-<number>.safetensors` shards, synced, and takes their hashes."""
-    entries = []
-    for number, names in enumerate(split_shards(tensors, SHARD_BYTES)):
-        if names:
-            path = folder / f"{kind}-{rank:05d}-{number:05d}.safetensors"
-            save_file({name: tensors[name] for name in names}, path)
-            entries.append(seal(path))
-    return entries
+def write_tensors(folder: Path, state: Mapping[str, Mapping[str, Tensor]], rank: int) -> list[FileEntry]:
+    """Writes `<kind>-<rank>-<number>.safetensors` shards, synced, and takes their hashes; a few at once."""
+    shards = {
+        folder / f"{kind}-{rank:05d}-{number:05d}.safetensors": {name: tensors[name] for name in names}
+        for kind, tensors in state.items()
+        for number, names in enumerate(split_shards(tensors, _SHARD_BYTES))
+        if names
+    }
+
+    def write(path: Path) -> FileEntry:
+        save_file(shards[path], path)  # Straight from the tensors' memory, without another copy of them.
+        return seal(path)
+
+    with ThreadPoolExecutor(_SHARDS_AT_ONCE, "shard") as pool:
+        return list(pool.map(write, shards))
 
 
 def write_text(path: Path, text: str) -> FileEntry:
@@ -114,7 +130,7 @@ def write_manifest(
     folder: Path, identity: str, step: int, validation_loss: float | None, entries: list[FileEntry]
 ) -> None:
     manifest = {
-        "version": 1,
+        "version": _VERSION,
         "identity": identity,
         "step": step,
         "validationLoss": validation_loss,
@@ -131,21 +147,31 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def open_checkpoint(folder: Path, identity: str) -> Checkpoint:
-    """Verifies size and SHA-256 of every file; raises InvalidSpec with `damaged: true`, so that the caller takes an
-    older checkpoint."""
+    """Verifies size and SHA-256 of every file. Raises InvalidSpec, with `damaged: true` where bytes are not as they
+    were written, so that the caller takes an older checkpoint; one of another version or training is whole."""
     manifest = read_manifest(folder)
     try:
         if manifest is None:
             raise _damaged(folder, "no readable manifest.json", "one, written last")
-        if manifest["version"] != 1:
-            raise _damaged(folder, f"version {manifest['version']!r}", "version 1")
+        if manifest["version"] != _VERSION:
+            raise invalid(
+                f"checkpoint {folder}",
+                f"version {manifest['version']!r}",
+                f"version {_VERSION}, all that this trainer knows",
+                "upgrade the trainer to the release that wrote it; nothing is wrong with the checkpoint",
+            )
         if manifest["identity"] != identity:
-            raise _damaged(folder, f"identity {manifest['identity']}", f"{identity}, that of this training")
+            raise invalid(
+                f"checkpoint {folder}",
+                f"identity {manifest['identity']}",
+                f"{identity}, that of this training",
+                "resume from a checkpoint of the same model, data and settings, or start from the base",
+            )
         names = []
         for entry in manifest["files"]:
             name, path = entry["path"], folder / entry["path"]
-            if Path(name).name != name:
-                raise _damaged(folder, f"the path {name!r}", "names of files in the folder")
+            if not _NAME.fullmatch(name):
+                raise _damaged(folder, f"the file {name!r} in its manifest", f"safetensors and {HISTORY} only")
             if not path.is_file():
                 raise _damaged(folder, f"no {name}", "every file of its manifest")
             with path.open("rb") as file:

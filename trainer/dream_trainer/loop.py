@@ -123,6 +123,8 @@ class Attempt:
         self.export_dtype = stored_dtype(spec.model)
         with torch.device("meta"):
             self.model = DreamModel(config)
+        self.saver = Saver(run_dir, spec.identity, ranks, events, self._state(None))
+        self.saver.saved_step = resumed.step if resumed else None
         files = resumed.weight_files if resumed else weight_files(spec.model)
         load_weights(self.model, files, torch.float32, ranks.device)
         self.model.activation_checkpointing = spec.activation_checkpointing
@@ -131,8 +133,6 @@ class Attempt:
         if resumed:
             restore_optimizer(self.model, self.optimizer, resumed.optimizer_tensors())
         self.autocast = spec.recipe == "autocast" or (spec.recipe == "auto" and ranks.device.type == "cuda")
-        self.saver = Saver(run_dir, spec.identity, ranks, events)
-        self.saver.saved_step = resumed.step if resumed else None
         self.cadence = Cadence(spec.checkpoint, time.monotonic())
         self._tell_plan(len(rows))
 
@@ -146,15 +146,16 @@ class Attempt:
                 stop, save = self._train_step()
                 if stop:
                     raise Preempted
-                if self.step == self.steps:
-                    self._save("final")
-                elif self._validation_due() and self.validation is None:
-                    self._save("validation")
-                elif save:
-                    self._save("cadence")
                 if self._validation_due():
+                    if self.validation is None:
+                        self._save("final" if self.step == self.steps else "validation")
+                    # Before a save that is due too, whose manifest then tells what its own weights do.
                     self._validate()
                     self._phase("train")
+                if self.step == self.steps:
+                    self._save("final")
+                elif save:
+                    self._save("cadence")
             self.saver.wait(required=True)
             if self.ranks.sum(float(self.termination.requested))[0]:
                 raise Preempted
@@ -179,11 +180,10 @@ class Attempt:
             self._train_step()
         self._phase("export")
         if self.ranks.rank == 0:
-            weights = dict(self.model.named_parameters())
-            state = {"weights": weights, "optimizer": optimizer_tensors(self.model, self.optimizer)}
+            state = self._state(self.optimizer)
             hashes = {f"{kind}Sha256": weights_sha256(tensors) for kind, tensors in state.items()}
             self.events.emit("state", step=self.step, **hashes)
-            exported = {name: tensor.detach().to(self.export_dtype) for name, tensor in weights.items()}
+            exported = {name: tensor.detach().to(self.export_dtype) for name, tensor in state["weights"].items()}
             self._tell_done(weights_sha256(exported), self.run_dir)
         return 0
 
@@ -210,7 +210,7 @@ class Attempt:
                 autocast=self.autocast,
             )
             self.ranks.sum_gradients(grads)
-        due = self.ranks.rank == 0 and self.cadence.due(step, time.monotonic(), self.saver.in_flight)
+        due = self.ranks.rank == 0 and self.cadence.due(step, time.monotonic(), self.saver.ready)
         loss, stop, save = self.ranks.sum(share, float(self.termination.requested), float(due))
         norm = torch.nn.utils.get_total_norm(grads)
         grad_norm = norm.item()
@@ -243,6 +243,10 @@ class Attempt:
         size = self.spec.micro_batch_size
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
+    def _state(self, optimizer: torch.optim.AdamW | None) -> dict[str, dict[str, torch.Tensor]]:
+        weights: dict[str, torch.Tensor] = dict(self.model.named_parameters())
+        return {"weights": weights, "optimizer": optimizer_tensors(self.model, optimizer)}
+
     def _validation_due(self) -> bool:
         if not self.validation_rows or self.validated_step == self.step:
             return False
@@ -271,9 +275,7 @@ class Attempt:
         if self.saver.saved_step == self.step:
             return
         self._phase("save")
-        weights = dict(self.model.named_parameters())
-        optimizer = optimizer_tensors(self.model, self.optimizer)
-        stall = self.saver.save(self.step, weights, optimizer, self.history, self.validation, reason)
+        stall = self.saver.save(self.step, self._state(self.optimizer), self.history, self.validation, reason)
         self.cadence.saved(time.monotonic(), stall)
         self._phase("train")
 

@@ -48,12 +48,15 @@ def clip_gradients(model: nn.Module, norm: Tensor, limit: float | None) -> None:
         nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    """AdamW's state by parameter name: `exp_avg.NAME`, `exp_avg_sq.NAME`, and `updates`, its own count of steps."""
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[str, Tensor]:
+    """AdamW's state by parameter name: `exp_avg.NAME`, `exp_avg_sq.NAME`, and `updates`, its own count of steps.
+
+    Zeros where nothing has been updated yet, or without an optimizer.
+    """
     tensors: dict[str, Tensor] = {}
     updates = torch.zeros((), dtype=torch.float32)
     for name, parameter in model.named_parameters():
-        state = optimizer.state.get(parameter, {})
+        state = optimizer.state.get(parameter, {}) if optimizer else {}
         for moment in ("exp_avg", "exp_avg_sq"):
             tensors[f"{moment}.{name}"] = state[moment] if moment in state else torch.zeros_like(parameter)
         if "step" in state:

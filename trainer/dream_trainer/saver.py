@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .buffers import Buffers, BufferSets
 from .checkpoint import (
     HISTORY,
     FileEntry,
@@ -38,163 +42,186 @@ KEEP_NEWEST = 2
 HOLD = ".hold"
 """A file of this name in a checkpoint's folder keeps it from being deleted, while someone uploads it."""
 
+TWO_BUFFERS_BYTES = 25_000_000_000
+"""Up to this size of the state, over all ranks, a save may begin while the one before is still being written."""
+
 _NOTE_SECONDS = 0.02
+_LAST_NOTE_SECONDS = 600.0
+"""How much longer than rank 0 another rank may take to write its share."""
+
+State = Mapping[str, Mapping[str, Tensor]]
+"""Tensors by kind (`weights`, `optimizer`) and name."""
+
+
+@dataclass(frozen=True)
+class _Save:
+    step: int
+    buffers: Buffers
+    history: str
+    validation_loss: float | None
+    reason: str
+    started: float
+    stall_seconds: float
 
 
 class Saver:
-    def __init__(self, run_dir: Path, identity: str, ranks: Ranks, events: Events) -> None:
+    def __init__(self, run_dir: Path, identity: str, ranks: Ranks, events: Events, state: State) -> None:
+        """`state` tells the shapes alone, so that buffers can be allocated while the state is still being loaded."""
         self._parent = run_dir / "checkpoints"
         self._identity = identity
         self._ranks = ranks
         self._events = events
-        self._buffers: dict[str, Tensor] = {}
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._share = {
+            kind: share_of({name: tensor.nbytes for name, tensor in tensors.items()}, ranks.rank, ranks.count)
+            for kind, tensors in state.items()
+        }
+        state_bytes = sum(tensor.nbytes for tensors in state.values() for tensor in tensors.values())
+        self._buffers = BufferSets(self._mine(state), 2 if state_bytes <= TWO_BUFFERS_BYTES else 1, ranks.device)
+        self._writer = ThreadPoolExecutor(1, "save")
+        self._under_way: deque[tuple[int, Future[None]]] = deque()
         self.saved_step: int | None = None
         if ranks.rank == 0:
             self._parent.mkdir(parents=True, exist_ok=True)
-            for stale in self._parent.glob("*.partial"):
-                shutil.rmtree(stale)
+            for leftover in (*self._parent.glob("*.partial"), *self._parent.glob("*.removed")):
+                shutil.rmtree(leftover)
 
     @property
-    def in_flight(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    def ready(self) -> bool:
+        """Whether a save could begin now without waiting for another."""
+        return self._buffers.available
 
     def save(
-        self,
-        step: int,
-        weights: Mapping[str, Tensor],
-        optimizer: Mapping[str, Tensor],
-        history: Sequence[str],
-        validation_loss: float | None,
-        reason: str,
+        self, step: int, state: State, history: Sequence[str], validation_loss: float | None, reason: str
     ) -> float:
         """Copies the state to host memory and leaves the rest to a thread; returns the seconds of standstill."""
         started = time.monotonic()
-        self.wait(required=False)
-        snapshots = {
-            kind: self._snapshot(kind, tensors) for kind, tensors in (("weights", weights), ("optimizer", optimizer))
-        }
+        buffers = self._buffers.take()
+        while self._under_way and self._under_way[0][1].done():
+            self._end_oldest(required=False)
+        for key, tensor in self._mine(state).items():
+            buffers[key].copy_(tensor, non_blocking=True)
+        if self._ranks.device.type == "cuda":
+            torch.cuda.current_stream().synchronize()
         lines = "".join(line + "\n" for line in history)
         self.saved_step = step
         stall_seconds = time.monotonic() - started
-        self._thread = threading.Thread(
-            target=self._write,
-            args=(step, snapshots, lines, validation_loss, reason, started, stall_seconds),
-            name=f"save-step-{step}",
-            daemon=True,
-        )
-        self._thread.start()
+        save = _Save(step, buffers, lines, validation_loss, reason, started, stall_seconds)
+        self._under_way.append((step, self._writer.submit(self._write, save)))
         return stall_seconds
 
     def wait(self, required: bool) -> None:
-        """Waits for the save in flight. A full disk is forgiven unless the save is required: the next may succeed."""
-        if self._thread is None:
-            return
-        self._thread.join()
-        self._thread, error, self._error = None, self._error, None
+        """Waits for all saves under way. A full disk is forgiven, as the next may succeed, but not to the last one if
+        that is required."""
+        while self._under_way:
+            self._end_oldest(required and len(self._under_way) == 1)
+
+    def settle(self, timeout_seconds: float) -> None:
+        """Gives saves under way some time to end, whatever comes of them."""
+        wait_for([future for _, future in self._under_way], timeout_seconds)
+
+    def _end_oldest(self, required: bool) -> None:
+        step, future = self._under_way.popleft()
+        error = future.exception()
         if error is None:
             return
-        self.saved_step = None
+        if self.saved_step == step:
+            self.saved_step = None
         failure = classify(error, "save", None)
         if required or failure.kind != "DiskFull":
             raise failure from error
         print(f"dream_trainer: a save failed and will be tried again: {failure.message}", file=sys.stderr)
 
-    def settle(self, timeout_seconds: float) -> None:
-        """Gives a save under way some time to end, whatever comes of it."""
-        if self._thread is not None:
-            self._thread.join(timeout_seconds)
+    def _mine(self, state: State) -> dict[str, Tensor]:
+        return {f"{kind}/{name}": state[kind][name].detach() for kind, names in self._share.items() for name in names}
 
-    def _snapshot(self, kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        share = share_of({name: tensor.nbytes for name, tensor in tensors.items()}, self._ranks.rank, self._ranks.count)
-        copies: dict[str, Tensor] = {}
-        for name in share:
-            tensor, key = tensors[name].detach(), f"{kind}/{name}"
-            if key not in self._buffers:  # Pinning is slow: buffers are kept, as only one save is in flight.
-                self._buffers[key] = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
-            copies[name] = self._buffers[key].copy_(tensor, non_blocking=True)
-        if self._ranks.device.type == "cuda":
-            torch.cuda.synchronize()
-        return copies
-
-    def _write(
-        self,
-        step: int,
-        snapshots: dict[str, dict[str, Tensor]],
-        history: str,
-        validation_loss: float | None,
-        reason: str,
-        started: float,
-        stall_seconds: float,
-    ) -> None:
-        folder = checkpoint_folder(self._parent, step)
+    def _write(self, save: _Save) -> None:
+        folder = checkpoint_folder(self._parent, save.step)
         partial = folder.with_name(folder.name + ".partial")
+        if self._ranks.rank > 0:
+            self._write_share(partial, save)
+            return
         try:
-            partial.mkdir(parents=True, exist_ok=True)
-            entries = [
-                entry
-                for kind, tensors in snapshots.items()
-                for entry in write_tensors(partial, kind, tensors, self._ranks.rank)
-            ]
-            if self._ranks.rank > 0:
-                self._leave_note(partial, {"files": [entry.to_json() for entry in entries]})
-                return
-            entries.append(write_text(partial / HISTORY, history))
-            entries += self._gather_notes(partial)
-            write_manifest(partial, self._identity, step, validation_loss, entries)
+            try:
+                entries = self._write_share(partial, save)
+            finally:
+                self._await_notes(partial)  # The folder is not removed while another rank writes into it.
+            entries += self._take_notes(partial)
+            entries.append(write_text(partial / HISTORY, save.history))
+            write_manifest(partial, self._identity, save.step, save.validation_loss, entries)
             sync_folder(partial)
             if folder.exists():  # Left by an earlier attempt in the same run directory: the same bytes again.
                 shutil.rmtree(folder)
             partial.rename(folder)
             sync_folder(self._parent)
-            self._events.emit(
-                "checkpoint",
-                step=step,
-                path=str(folder),
-                bytes=sum(entry.size for entry in entries),
-                stallSeconds=stall_seconds,
-                seconds=time.monotonic() - started,
-                reason=reason,
-            )
-            self._retain()
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        self._events.emit(
+            "checkpoint",
+            step=save.step,
+            path=str(folder),
+            bytes=sum(entry.size for entry in entries),
+            stallSeconds=save.stall_seconds,
+            seconds=time.monotonic() - save.started,
+            reason=save.reason,
+        )
+        self._retain()
+
+    def _write_share(self, partial: Path, save: _Save) -> list[FileEntry]:
+        rank = self._ranks.rank
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+            share = {
+                kind: {name: save.buffers[f"{kind}/{name}"] for name in names} for kind, names in self._share.items()
+            }
+            entries = write_tensors(partial, share, rank)
         except BaseException as error:
-            self._error = error
-            if self._ranks.rank > 0:
+            if rank > 0:
+                for file in partial.glob(f"*-{rank:05d}-*"):  # On a full disk the note finds room in their place.
+                    file.unlink()
                 self._leave_note(partial, {"error": f"{type(error).__name__}: {error}"})
-            else:
-                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        finally:
+            self._buffers.give_back(save.buffers)
+        if rank > 0:
+            self._leave_note(partial, {"files": [entry.to_json() for entry in entries]})
+        return entries
 
     def _leave_note(self, partial: Path, note: dict[str, Any]) -> None:
-        path = partial / f"rank-{self._ranks.rank}.json"
-        draft = path.with_suffix(".draft")
+        draft = partial / f"rank-{self._ranks.rank}.draft"
         draft.write_text(json.dumps(note), encoding="utf-8")
-        draft.rename(path)
+        draft.rename(draft.with_suffix(".json"))
 
-    def _gather_notes(self, partial: Path) -> list[FileEntry]:
-        entries = []
-        for rank in range(1, self._ranks.count):
-            path = partial / f"rank-{rank}.json"
-            while not path.exists():
+    def _notes(self, partial: Path) -> list[Path]:
+        return [partial / f"rank-{rank}.json" for rank in range(1, self._ranks.count)]
+
+    def _await_notes(self, partial: Path) -> None:
+        deadline = time.monotonic() + _LAST_NOTE_SECONDS
+        for note in self._notes(partial):
+            while not note.exists():
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no {note.name} after {_LAST_NOTE_SECONDS:g} s: that rank's share is missing")
                 time.sleep(_NOTE_SECONDS)
+
+    def _take_notes(self, partial: Path) -> list[FileEntry]:
+        entries = []
+        for path in self._notes(partial):
             note = json.loads(path.read_text(encoding="utf-8"))
             path.unlink()
             if "error" in note:
-                raise OSError(f"rank {rank} could not write its share: {note['error']}")
+                raise OSError(f"{path.stem} could not write its share: {note['error']}")
             entries += [FileEntry(**entry) for entry in note["files"]]
         return entries
 
     def _retain(self) -> None:
         """Keeps the newest two and the best by validation loss; what is held stays too."""
-        folders = [folder for folder in self._parent.iterdir() if step_of(folder) is not None]
-        newest_first = sorted(folders, key=lambda folder: step_of(folder) or 0, reverse=True)
-        losses: dict[Path, float | None] = {
-            folder: (read_manifest(folder) or {}).get("validationLoss") for folder in newest_first
-        }
-        measured = [(loss, place) for place, folder in enumerate(newest_first) if (loss := losses[folder]) is not None]
-        best = newest_first[min(measured)[1]] if measured else None
-        for folder in newest_first[KEEP_NEWEST:]:
-            if folder == best or (folder / HOLD).exists():
+        steps = {step: folder for folder in self._parent.iterdir() if (step := step_of(folder)) is not None}
+        losses = {step: (read_manifest(folder) or {}).get("validationLoss") for step, folder in steps.items()}
+        # Later checkpoints repeat the newest measurement: the lowest step with it is the one that was measured.
+        _, best = min(((loss, step) for step, loss in losses.items() if loss is not None), default=(None, None))
+        for step in sorted(steps)[:-KEEP_NEWEST]:
+            folder = steps[step]
+            if step == best or (folder / HOLD).exists():
                 continue
             # Renamed first and asked again: whoever holds it in between gets it back whole.
             doomed = folder.with_name(folder.name + ".removed")

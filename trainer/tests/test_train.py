@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +19,28 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dream_trainer.checkpoint import open_checkpoint
 from dream_trainer.config import DreamConfig
 from dream_trainer.tokenizer import Tokenizer
 from dream_trainer.weights import load_model, weights_sha256
 
 from .reference import REPOSITORY
-from .tiny import events_of, make_inputs, make_model, make_spec, of_type, start, train, train_here
+from .tiny import (
+    events_of,
+    killed,
+    make_inputs,
+    make_model,
+    make_spec,
+    newest,
+    of_type,
+    resume,
+    saved_steps,
+    seen,
+    start,
+    train,
+    train_here,
+    wait_for,
+)
 
 SCHEMAS = REPOSITORY / "contracts" / "schemas"
 BOTH_RANK_COUNTS = pytest.mark.parametrize("ranks", [1, 2])
@@ -42,22 +60,6 @@ def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 def validator(name: str) -> Any:
     schema = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
     return jsonschema.Draft202012Validator(schema)
-
-
-def resume(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
-    return spec | {"checkpoint": spec["checkpoint"] | {"resumeFrom": str(folder)}}
-
-
-def newest(run_dir: Path) -> Path:
-    folders = [path for path in (run_dir / "checkpoints").iterdir() if path.name.removeprefix("step-").isdigit()]
-    return max(folders, key=lambda path: int(path.name.removeprefix("step-")))
-
-
-def wait_for(run_dir: Path, process: subprocess.Popen[str], condition: Callable[[list[dict[str, Any]]], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not condition(events_of(run_dir)):
-        assert process.poll() is None and time.monotonic() < deadline, events_of(run_dir)
-        time.sleep(0.005)
 
 
 def has_step(step: int) -> Callable[[list[dict[str, Any]]], bool]:
@@ -142,24 +144,33 @@ def test_a_bf16_base_gives_a_bf16_model(inputs: Path, tmp_path: Path) -> None:
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
 
 
-@BOTH_RANK_COUNTS
-def test_killed_and_resumed_gives_the_same_weights_to_the_bit(
-    inputs: Path, tmp_path: Path, undisturbed: dict[int, list[dict[str, Any]]], ranks: int
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_killed_again_and_again_at_any_moment_gives_the_same_weights_to_the_bit(
+    inputs: Path, tmp_path: Path, ranks: int
 ) -> None:
-    spec, first = make_spec(inputs), tmp_path / "first"
-    process = start(spec, first, ranks)
-    wait_for(first, process, has_step(6))
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    before = events_of(first)
-    assert not of_type(before, "done"), "the kill came too late to be a test"
-    time.sleep(0.3)  # The ranks die with their launcher.
-    events = train(resume(spec, newest(first)), tmp_path / "second", ranks)
-    (plan,) = of_type(events, "plan")
-    assert plan["fromStep"] > 0
-    assert of_type(events, "step")[0]["step"] == plan["fromStep"] + 1
-    assert events[-1]["weightsSha256"] == undisturbed[ranks][-1]["weightsSha256"]
-    assert history(tmp_path / "second") == history(Path(undisturbed[ranks][-1]["path"]).parent)
+    spec, rng = make_spec(inputs, epochs=20), random.Random(ranks)
+    undisturbed = train(spec, tmp_path / "undisturbed", ranks)
+    moments = ["load", "train", "save", "validation"]
+    rng.shuffle(moments)
+    attempts = []
+    for number, phase in enumerate(moments):
+        attempt = tmp_path / f"attempt-{number}"
+        moment = seen(1 if phase == "load" else rng.randint(2, 5), type="phase", phase=phase)
+        attempts.append(killed(spec, attempt, ranks, moment, after_seconds=rng.uniform(0, 0.01)))
+        if saved_steps(attempt):
+            spec = resume(spec, newest(attempt))
+    last = train(spec, tmp_path / "last", ranks)
+    assert last[-1]["weightsSha256"] == undisturbed[-1]["weightsSha256"]
+    assert history(tmp_path / "last") == history(tmp_path / "undisturbed")
+    # What was trained in the end: of each step the newest attempt at it. Its rows are those of the first.
+    effective = {event["step"]: event for events in [*attempts, last] for event in of_type(events, "step")}
+    assert sorted(effective) == list(range(1, 61))
+    for epoch in range(20):
+        rows = [row for event in effective.values() if event["epoch"] == epoch for row in event["rows"]]
+        assert sorted(rows) == list(range(10)), "every row once an epoch, over all attempts"
+    for event in [event for events in attempts for event in of_type(events, "step")]:
+        again = effective[event["step"]]
+        assert (event["rows"], event["loss"]) == (again["rows"], again["loss"]), "a replayed step is the same step"
 
 
 def history(run_dir: Path) -> list[dict[str, Any]]:
@@ -206,25 +217,56 @@ def test_resuming_a_finished_training_exports_the_same_model(
     last = of_type(undisturbed[1], "checkpoint")[-1]
     events = train_here(resume(make_spec(inputs), Path(last["path"])), tmp_path)
     assert not of_type(events, "step")
-    assert of_type(events, "validation")[0]["loss"] == of_type(undisturbed[1], "validation")[-1]["loss"]
+    assert not of_type(events, "validation"), "its measurement is in the checkpoint"
     assert events[-1]["weightsSha256"] == undisturbed[1][-1]["weightsSha256"]
 
 
 def test_another_rank_count_or_micro_batch_trains_the_same_to_rounding(inputs: Path, tmp_path: Path) -> None:
+    """Also where the rank count changes on the way: 2 ranks, killed, go on as 1, and back."""
     spec = make_spec(inputs, epochs=7, maxSteps=20, optimizer={"learningRate": 1e-4, "warmupRatio": 0})
-    ways = {"micro-4": (spec, 1), "micro-1": (spec | {"microBatchSize": 1}, 1), "two-ranks": (spec, 2)}
-    runs = {
-        name: train(spec, tmp_path / name, ranks) if ranks > 1 else train_here(spec, tmp_path / name)
-        for name, (spec, ranks) in ways.items()
+    spec["checkpoint"]["everySteps"] = 1
+    spec |= {"validateEverySteps": 1}
+    as_planned = train_here(spec, tmp_path / "micro-4")
+    steps = of_type(as_planned, "step")
+    runs = {"micro-1": [train_here(spec | {"microBatchSize": 1}, tmp_path / "micro-1")]}
+    runs["changing"] = []
+    going = spec
+    for number, ranks in enumerate((2, 1)):
+        attempt = tmp_path / f"changing-{number}"
+        runs["changing"].append(killed(going, attempt, ranks, seen(4, type="checkpoint"), after_seconds=0))
+        going = resume(spec, newest(attempt))
+    runs["changing"].append(train(going, tmp_path / "changing-2", 2))
+    assert [of_type(events, "plan")[0]["ranks"] for events in runs["changing"]] == [2, 1, 2]
+    for events in [events for attempts in runs.values() for events in attempts]:
+        for event in of_type(events, "step"):
+            planned = steps[event["step"] - 1]
+            for exactly in ("rows", "tokens", "maskedTokens"):
+                assert event[exactly] == planned[exactly], "the same data and noise"
+            assert event["loss"] == pytest.approx(planned["loss"], rel=1e-4)
+    expected = load_file(Path(as_planned[-1]["path"]) / "model.safetensors")
+    tuned = {name: load_file(Path(attempts[-1][-1]["path"]) / "model.safetensors") for name, attempts in runs.items()}
+    for weights in tuned.values():
+        assert max((weights[key] - expected[key]).abs().max() for key in expected) <= 1e-5
+    assert any(not torch.equal(tuned["micro-1"][key], expected[key]) for key in expected)
+
+
+def test_the_first_gradient_is_the_same_to_rounding_on_more_ranks_or_with_smaller_micro_batches(
+    inputs: Path, tmp_path: Path
+) -> None:
+    """AdamW's first moment after one step is the gradient times 1 − β₁."""
+    spec = make_spec(inputs, maxSteps=1, optimizer={"learningRate": 1e-4, "warmupRatio": 0})
+    ways = {
+        "micro-4": train_here(spec, tmp_path / "micro-4"),
+        "micro-1": train_here(spec | {"microBatchSize": 1}, tmp_path / "micro-1"),
+        "two-ranks": train(spec, tmp_path / "two-ranks", 2),
     }
-    norms = {name: of_type(events, "step")[0]["gradNorm"] for name, events in runs.items()}
-    weights = {name: load_file(Path(events[-1]["path"]) / "model.safetensors") for name, events in runs.items()}
+    moments = {name: open_checkpoint(newest(tmp_path / name), "tiny").optimizer_tensors() for name in ways}
+    first = {
+        name: torch.cat([m[key].flatten() for key in sorted(m) if "exp_avg." in key]) for name, m in moments.items()
+    }
     for name in ("micro-1", "two-ranks"):
-        assert norms[name] == pytest.approx(norms["micro-4"], rel=1e-5)
-        assert [e["rows"] for e in of_type(runs[name], "step")] == [e["rows"] for e in of_type(runs["micro-4"], "step")]
-        for key, tensor in weights[name].items():
-            assert (tensor - weights["micro-4"][key]).abs().max() <= 1e-5, key
-    assert any(not torch.equal(weights["micro-1"][key], weights["micro-4"][key]) for key in weights["micro-1"])
+        difference = (first[name] - first["micro-4"]).norm() / first["micro-4"].norm()
+        assert 0 < difference <= 1e-5, name
 
 
 def test_activation_checkpointing_changes_no_bit(
@@ -266,29 +308,39 @@ def test_an_infinite_weight_diverges_before_any_update(inputs: Path, tmp_path: P
     assert not of_type(events, "step")
 
 
-@pytest.mark.parametrize("damage", ["a flipped bit", "a missing file", "another identity", "no manifest"])
-def test_a_damaged_checkpoint_is_refused(
-    inputs: Path, tmp_path: Path, undisturbed: dict[int, list[dict[str, Any]]], damage: str
-) -> None:
-    import shutil
+REFUSED = {
+    "a flipped bit": ("with SHA-256", True),
+    "a missing file": ("expected every file of its manifest", True),
+    "no manifest": ("no readable manifest.json", True),
+    "another training": ("identity tiny; expected other, that of this training; resume from a checkpoint of", False),
+    "a newer trainer": ("version 2; expected version 1, all that this trainer knows; upgrade the trainer", False),
+}
 
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_damaged_or_foreign_checkpoint_is_refused_and_only_the_damaged_one_is_called_so(
+    inputs: Path, tmp_path: Path, undisturbed: dict[int, list[dict[str, Any]]], case: str
+) -> None:
     folder = tmp_path / "step-12"
     shutil.copytree(of_type(undisturbed[1], "checkpoint")[-1]["path"], folder)
     spec = resume(make_spec(inputs), folder)
-    victim = next(folder.glob("optimizer-*"))
-    if damage == "a flipped bit":
+    victim, manifest = next(folder.glob("optimizer-*")), folder / "manifest.json"
+    if case == "a flipped bit":
         content = bytearray(victim.read_bytes())
         content[-1] ^= 1
         victim.write_bytes(content)
-    elif damage == "a missing file":
+    elif case == "a missing file":
         victim.unlink()
-    elif damage == "another identity":
+    elif case == "no manifest":
+        manifest.unlink()
+    elif case == "another training":
         spec["identity"] = "other"
     else:
-        (folder / "manifest.json").unlink()
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 2, "surprise": {}}))
     found = incident(train_here(spec, tmp_path / "run", expect=2))
-    assert found["kind"] == "InvalidSpec" and found["details"] == {"damaged": True}
-    assert "resume from an older checkpoint" in found["message"]
+    told, damaged = REFUSED[case]
+    assert found["kind"] == "InvalidSpec" and told in found["message"]
+    assert found["details"] == ({"damaged": True} if damaged else {})
 
 
 def test_checkpoints_follow_the_contract(undisturbed: dict[int, list[dict[str, Any]]]) -> None:

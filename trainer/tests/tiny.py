@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
+from dream_trainer.checkpoint import step_of
 from dream_trainer.config import DreamConfig
 from dream_trainer.model import DreamModel, initialise
 from dream_trainer.train import attempt
@@ -158,3 +161,44 @@ def events_of(run_dir: Path) -> list[dict[str, Any]]:
 
 def of_type(events: list[dict[str, Any]], type: str) -> list[dict[str, Any]]:
     return [event for event in events if event["type"] == type]
+
+
+def resume(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return spec | {"checkpoint": spec["checkpoint"] | {"resumeFrom": str(folder)}}
+
+
+def saved_steps(run_dir: Path) -> dict[int, Path]:
+    return {step: path for path in (run_dir / "checkpoints").glob("*") if (step := step_of(path)) is not None}
+
+
+def newest(run_dir: Path) -> Path:
+    return max(saved_steps(run_dir).items())[1]
+
+
+def wait_for(run_dir: Path, process: subprocess.Popen[str], condition: Callable[[list[dict[str, Any]]], bool]) -> None:
+    deadline = time.monotonic() + 90
+    while not condition(events_of(run_dir)):
+        assert process.poll() is None and time.monotonic() < deadline, events_of(run_dir)
+        time.sleep(0.005)
+
+
+def killed(
+    spec: dict[str, Any],
+    run_dir: Path,
+    ranks: int,
+    condition: Callable[[list[dict[str, Any]]], bool],
+    after_seconds: float,
+) -> list[dict[str, Any]]:
+    """The events of an attempt that was killed some time after it met a condition."""
+    process = start(spec, run_dir, ranks)
+    wait_for(run_dir, process, condition)
+    time.sleep(after_seconds)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    events = events_of(run_dir)
+    time.sleep(0.3)  # The ranks die with their launcher.
+    return events
+
+
+def seen(times: int, **fields: Any) -> Callable[[list[dict[str, Any]]], bool]:
+    return lambda events: sum(event.items() >= fields.items() for event in events) >= times
