@@ -23,6 +23,27 @@ export function isNoSuchKey(error: unknown): boolean {
   return (error as SdkError).name === 'NoSuchKey';
 }
 
+/** What may be gone with the next try: no answer, or one that blames the store. A store that is full does not pass. */
+export function isPassing(error: unknown): boolean {
+  const status = statusOf(error);
+  return (
+    (error as SdkError).name !== 'AbortError' &&
+    (status === undefined || status === 429 || (status >= 500 && status !== 507))
+  );
+}
+
+/** Credentials that were good once. An answer to HEAD has no body that could say so. */
+export function isExpired(error: unknown): boolean {
+  const { name } = error as SdkError;
+  return (
+    ['ExpiredToken', 'ExpiredTokenException', 'InvalidToken', 'InvalidAccessKeyId'].includes(name) ||
+    (isBodiless(name) && [400, 401, 403].includes(statusOf(error) ?? 0))
+  );
+}
+
+const isBodiless = (name: string): boolean =>
+  ['UnknownError', 'Unknown', 'BadRequest', 'Forbidden', '400', '403'].includes(name);
+
 /** Returns what is to be thrown: faults of the caller's and failures that are named already are left as they are. */
 export function asStoreFailure(error: unknown, operation: string, where: { url: string; bucket: string; key: string }) {
   if (error instanceof ReverieFailure || error instanceof TypeError) return error;
@@ -66,7 +87,7 @@ function remedy(error: SdkError, bucket: string): string {
   }
   const status = statusOf(error);
   if (status === 403 || status === 401 || error.name === 'AccessDenied') {
-    return `expected the rights s3:GetObject, PutObject, DeleteObject, AbortMultipartUpload and ListBucket on ${bucket}; grant them, or correct the credentials`;
+    return `expected the rights s3:GetObject, PutObject, DeleteObject, AbortMultipartUpload, ListMultipartUploadParts, ListBucket and ListBucketMultipartUploads on ${bucket}; grant them, or correct the credentials`;
   }
   if (status !== undefined && status >= 500)
     return "expected an answer; look at the store's own log, then start the run again";

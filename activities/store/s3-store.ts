@@ -1,8 +1,5 @@
 /** A store that is a bucket, or a prefix in one, on Amazon S3 or what speaks its protocol. */
-import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { Readable } from 'node:stream';
+import { randomUUID } from 'node:crypto';
 import {
   DeleteObjectCommand,
   GetObjectCommand,
@@ -11,18 +8,15 @@ import {
   S3Client,
   type S3ClientConfig,
 } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
-import { CHUNK_BYTES, type Hashed, tap } from './hashing.ts';
+import { type DefaultProviderInit, defaultProvider } from '@aws-sdk/credential-provider-node';
+import type { Hashed } from './hashing.ts';
 import { inParallel } from './in-parallel.ts';
 import { checkedKey, checkedPrefix, conditionalWritesUnsupported } from './keys.ts';
 import { downloadResuming } from './s3-download.ts';
-import { asStoreFailure, attemptsOf, isNoSuchKey, statusOf } from './s3-errors.ts';
+import { asStoreFailure, attemptsOf, isExpired, isNoSuchKey, statusOf } from './s3-errors.ts';
+import { sweepUploads, uploadFile } from './s3-upload.ts';
 import type { ObjectInfo, Store, Transfer } from './store.ts';
 
-/** Four in flight for each file; at most 10,000 parts an object is S3's own limit. */
-const PART_BYTES = 8 * 1024 * 1024;
-const PARTS_AT_ONCE = 4;
-const MAX_PARTS = 10_000;
 const DELETES_AT_ONCE = 8;
 const BODY_ATTEMPTS = 4;
 
@@ -40,6 +34,7 @@ export class S3Store implements Store {
   readonly #prefix: string;
   readonly #client: S3Client;
   #conditionalWrites: Promise<boolean> | undefined;
+  #swept: Promise<void> | undefined;
 
   constructor({ bucket, prefix, client = {} }: S3StoreOptions) {
     this.#bucket = bucket;
@@ -82,39 +77,15 @@ export class S3Store implements Store {
   }
 
   async upload(key: string, file: string, transfer: Transfer = {}): Promise<Hashed> {
-    checkedKey(key);
-    const { size: sizeBefore } = await stat(file);
-    const { signal, onBytes } = transfer;
-    signal?.throwIfAborted();
-    const hash = createHash('sha256');
-    let size = 0;
-    const count = (bytes: number): void => {
-      size += bytes;
-    };
-    // A cancelled upload ends here, in the source: then the library waits for the parts in flight and deletes all.
-    const body = Readable.from(
-      tap(createReadStream(file, { highWaterMark: CHUNK_BYTES }), hash, { ...(signal && { signal }), onBytes: count }),
-      { objectMode: false },
-    );
-    const upload = new Upload({
-      client: this.#client,
-      params: { ...this.#object(key), Body: body },
-      partSize: Math.max(PART_BYTES, Math.ceil(sizeBefore / MAX_PARTS)),
-      queueSize: PARTS_AT_ONCE,
-      leavePartsOnError: false,
-    });
-    let moved = 0;
-    upload.on('httpUploadProgress', ({ loaded = 0 }) => {
-      onBytes?.(loaded - moved);
-      moved = loaded;
-    });
-    await this.#guard('upload', key, () => upload.done(), signal);
-    return { size, sha256: hash.digest('hex') };
+    // As in a folder: what a process left that died goes with the first upload of another.
+    this.#swept ??= sweepUploads(this.#target('')).catch(() => undefined);
+    await this.#swept;
+    transfer.signal?.throwIfAborted();
+    return this.#guard('upload', key, () => uploadFile(this.#target(checkedKey(key)), file, transfer), transfer.signal);
   }
 
   async download(key: string, file: string, transfer: Transfer = {}): Promise<Hashed | null> {
-    const { Bucket, Key } = this.#object(key);
-    const source = { client: this.#client, bucket: Bucket, key: Key };
+    const source = this.#target(checkedKey(key));
     return this.#guard('download', key, () => downloadResuming(source, file, transfer), transfer.signal);
   }
 
@@ -173,6 +144,10 @@ export class S3Store implements Store {
     }
   }
 
+  #target(key: string): { client: S3Client; bucket: string; key: string } {
+    return { client: this.#client, bucket: this.#bucket, key: this.#prefix + key };
+  }
+
   #object(key: string): { Bucket: string; Key: string } {
     return { Bucket: this.#bucket, Key: this.#prefix + checkedKey(key) };
   }
@@ -188,8 +163,10 @@ export class S3Store implements Store {
 }
 
 function openClient(config: S3ClientConfig): S3Client {
-  return new S3Client({
+  const client = new S3Client({
     region: regionOrAny(),
+    // Its files are read anew each time that it is asked: the SDK keeps what it read at first.
+    credentialDefaultProvider: (init) => defaultProvider({ ...(init as DefaultProviderInit), ignoreCache: true }),
     // Checksums in trailers are refused by several stores; ours are in the manifests.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -200,6 +177,20 @@ function openClient(config: S3ClientConfig): S3Client {
     requestHandler: { connectionTimeout: 5_000, socketTimeout: 60_000 },
     ...config,
   });
+  // Credentials without a date of expiry, as in a file that a log-in rewrites, the SDK keeps for good.
+  client.middlewareStack.add(
+    (next) => async (request) => {
+      try {
+        return await next(request);
+      } catch (error) {
+        if (!isExpired(error)) throw error;
+        await client.config.credentials({ forceRefresh: true });
+        return next(request);
+      }
+    },
+    { step: 'initialize', name: 'renewExpiredCredentials' },
+  );
+  return client;
 }
 
 /** The region that the SDK finds, else one that will do: other stores have none, and Amazon's redirects to the right one. */
