@@ -157,10 +157,10 @@ async function fetchAll({ store, signal }: Reading, link: Link, folder: string):
   return manifest;
 }
 
-function firstDifference(found: unknown, expected: object): string {
-  const [name, value] = Object.entries(expected).find(
-    ([name, value]) =>
-      canonicalJson((found as Record<string, JsonValue>)[name] ?? null) !== canonicalJson(value as JsonValue),
-  ) ?? ['', null];
-  return `${name} ${JSON.stringify((found as Record<string, unknown>)[name])}, not ${JSON.stringify(value)}`;
+function firstDifference(found: JsonValue, expected: object): string {
+  const field = (of: unknown, name: string): string => canonicalJson((of as Record<string, JsonValue>)[name] ?? null);
+  const name = Object.keys(expected).find((name) => field(found, name) !== field(expected, name));
+  return name === undefined
+    ? 'a field that is not known'
+    : `${name} ${field(found, name)}, not ${field(expected, name)}`;
 }
