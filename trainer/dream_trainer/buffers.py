@@ -11,6 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ class BufferSets:
         }
 
     def _pin(self, block: Tensor) -> None:
-        cuda = torch.cuda.cudart()
+        cuda: Any = torch.cuda.cudart()  # None, by its type, where there is no CUDA.
         with torch.cuda.device(self._device):  # Else this thread would open a context on the first device.
             status = int(cuda.cudaHostRegister(block.data_ptr(), block.nbytes, _PORTABLE))
         if status == 0:

@@ -233,9 +233,10 @@ class Attempt:
             "seconds": time.monotonic() - started,
             "dataSeconds": data_seconds,
             "leftOut": left_out,
+            "rows": batch.rows,
         }
         self.history.append(json.dumps({"type": "step", **record}))
-        self.events.emit("step", **record, rows=batch.rows)
+        self.events.emit("step", **record)
         return bool(stop), bool(save)
 
     def _micro_batches(self, rank: int, rows: int) -> list[list[int]]:
@@ -332,6 +333,9 @@ class Attempt:
             "recipe": "autocast" if self.autocast else "fp32",
             "threads": torch.get_num_threads(),
             "fromStep": self.step,
+            "deviceMemoryBytes": torch.cuda.get_device_properties(device).total_memory
+            if device.type == "cuda"
+            else None,
         }
         self.events.emit("plan", **plan)
 
