@@ -7,7 +7,10 @@ export const SHUTDOWN_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 /** Must run before the first connection of a worker: the SDK's runtime is made once. */
 export function installLogging(level: string): Logger {
-  const log = pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+  const log = pino(
+    { level, base: { pid: process.pid }, serializers: { error: pino.stdSerializers.err } },
+    pino.destination({ dest: 2, sync: true }),
+  );
   Runtime.install({
     logger: new DefaultLogger('INFO', ({ level, message, meta }) => {
       const entry = { ...meta };

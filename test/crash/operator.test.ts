@@ -71,6 +71,17 @@ const noTrainer = (): Promise<true> =>
 
 const newestStep = async (): Promise<number> => Math.max(...(await trainings(stack.cacheDir)).map(({ step }) => step));
 
+/** Both records, once the second has found where to start. */
+const secondAttempt = () =>
+  eventually(
+    'a second attempt',
+    async () => {
+      const records = await attemptRecords(stack);
+      return records.length === 2 && records[1]?.fromStep !== null ? records : null;
+    },
+    timeout / 2,
+  );
+
 /** In so many attempts, the last of which started where the one before had been told to stop. */
 async function assertSame(handle: WorkflowHandle, attempts: number): Promise<void> {
   const result = (await handle.result()) as RunResult;
@@ -78,7 +89,7 @@ async function assertSame(handle: WorkflowHandle, attempts: number): Promise<voi
   const records = await attemptRecords(stack);
   assert.equal(records.length, attempts, JSON.stringify(records));
   const [stopped, last] = records.slice(-2);
-  assert.ok(last && last.fromStep > 0 && last.fromStep === stopped?.ended?.step, JSON.stringify(records));
+  assert.ok(last?.fromStep && last.fromStep === stopped?.ended?.step, JSON.stringify(records));
   const { incidents } = await handle.query<RunStatus>('status');
   assert.deepEqual(incidents, [], 'nothing to judge');
 }
@@ -104,8 +115,8 @@ test('reset, then paused and let go on: saves, frees the device, and goes on', {
   const first = await at(handle, 12);
   assert.equal(first.attempt, 1);
   await tell('reset', handle, first);
-  await eventually('a second attempt', async () => (await attemptRecords(stack)).length === 2 || null, timeout / 2);
-  assert.equal((await attemptRecords(stack))[0]?.ended?.step, (await attemptRecords(stack))[1]?.fromStep);
+  const [before, begun] = await secondAttempt();
+  assert.equal(before?.ended?.step, begun?.fromStep);
 
   const second = await at(handle, (await newestStep()) + 5);
   const askedMs = performance.now();
@@ -131,17 +142,10 @@ test('reset on a second attempt, after a kill: the old one stops, the next goes 
   const handle = await start();
   await at(handle, 12);
   assert.ok((await killMarked(CACHE_MARK, stack.cacheDir)) > 0);
-  const second = await eventually(
-    'a second attempt',
-    async () => {
-      const [, record] = await attemptRecords(stack);
-      return record ?? null;
-    },
-    timeout / 2,
-  );
-  const pendingSecond = await at(handle, second.fromStep + 15);
-  assert.equal(pendingSecond.attempt, 2);
-  await tell('reset', handle, pendingSecond);
+  const [, begun] = await secondAttempt();
+  const second = await at(handle, (begun?.fromStep ?? 0) + 15);
+  assert.equal(second.attempt, 2);
+  await tell('reset', handle, second);
   await noTrainer();
   await assertSame(handle, 3);
 });

@@ -58,7 +58,10 @@ async function assertResumed(handle: WorkflowHandle, between: { from: number; to
   assert.equal(result.attempts, 2);
   const [first, second] = await attempts();
   assert.equal(first?.fromStep, 0);
-  assert.ok(second && second.fromStep >= between.from && second.fromStep <= between.to, JSON.stringify(second));
+  assert.ok(
+    second?.fromStep && second.fromStep >= between.from && second.fromStep <= between.to,
+    JSON.stringify(second),
+  );
   assert.equal(second.ended?.how, 'done');
   const { incidents, ledger } = await handle.query<RunStatus>('status');
   assert.deepEqual(incidents, [], 'a preemption is nothing to judge');

@@ -61,7 +61,8 @@ export const trainedTo = (cacheDir: string, step: number): Promise<Training> =>
 
 interface AttemptRecord {
   attempt: number;
-  fromStep: number;
+  /** Null until it has looked for a checkpoint. */
+  fromStep: number | null;
   ended: { how: string; step: number | null } | null;
 }
 
