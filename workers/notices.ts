@@ -32,12 +32,11 @@ const MARGIN_SECONDS = 5;
 /** A trainer between two small steps saves even then. */
 const LEAST_GRACE_SECONDS = 1;
 
-export async function noticeSources({ noticeFile, instanceMetadata }: NoticeOptions, log: Logger) {
-  const sources: NoticeSource[] = [];
-  if (noticeFile !== null) sources.push(fileNotices(noticeFile));
-  const aws = instanceMetadata === null ? null : await awsNotices(instanceMetadata, log);
-  if (aws !== null) sources.push(aws);
-  return sources;
+export function noticeSources({ noticeFile, instanceMetadata }: NoticeOptions, log: Logger): NoticeSource[] {
+  return [
+    ...(noticeFile === null ? [] : [fileNotices(noticeFile)]),
+    ...(instanceMetadata === null ? [] : [awsNotices(instanceMetadata, log)]),
+  ];
 }
 
 export async function standingNotice(sources: readonly NoticeSource[], signal: AbortSignal): Promise<Notice | null> {

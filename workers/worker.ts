@@ -42,11 +42,8 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
   const log = installLogging(request.logLevel);
   const stopped = outliveSignals();
   const environment = readEnvironment();
-  const [deps, sources] = await Promise.all([
-    activityDeps(environment, log),
-    request.kind === 'gpu' ? noticeSources(environment.notices, log) : [],
-  ]);
-  await untilNoNotice(sources, stopped, log);
+  const sources = request.kind === 'gpu' ? noticeSources(environment.notices, log) : [];
+  const [deps] = await Promise.all([activityDeps(environment, log), untilNoNotice(sources, stopped, log)]);
   if (stopped.aborted) return;
   const { connection, namespace, address } = await connectWorker();
   try {

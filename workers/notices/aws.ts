@@ -9,31 +9,24 @@ import type { Notice, NoticeSource } from '../notices.ts';
 
 const EVERY_MS = 5000;
 const ANSWER_MS = 1000;
-const TRIES_AT_START = 2;
+/** More than one, and apart: a worker that is starting may itself be too busy to hear an answer in time. */
+const TRIES = 3;
 const TOKEN_SECONDS = 21_600;
 const INSTANCE_ACTION = '/latest/meta-data/spot/instance-action';
 const REBALANCE = '/latest/meta-data/events/recommendations/rebalance';
 
 const actionSchema = z.object({ action: z.string(), time: z.iso.datetime({ offset: true }) });
 
-/** Null where nothing answers at `endpoint`: then this is no such host. */
-export async function awsNotices(endpoint: string, log: Logger): Promise<NoticeSource | null> {
+/** Gives up for good, without a word to most, where nothing has ever answered: then this is no such host. */
+export function awsNotices(endpoint: string, log: Logger): NoticeSource {
   const service = new MetadataService(endpoint);
-  for (let tries = 1; ; tries++) {
-    try {
-      await service.start();
-      break;
-    } catch (err) {
-      if (tries < TRIES_AT_START) continue;
-      log.debug({ endpoint, err }, 'no instance metadata service; no notices from it');
-      return null;
-    }
-  }
-  let isSilent = false;
+  let hasAnswered = false;
+  let failures = 0;
   let rebalance: string | null = null;
   return {
     everyMs: EVERY_MS,
     look: async (signal) => {
+      if (!hasAnswered && failures === TRIES) return null;
       try {
         const recommended = await service.get(REBALANCE, signal);
         // A hint that may come hours ahead, or with no interruption to follow: for people.
@@ -41,11 +34,15 @@ export async function awsNotices(endpoint: string, log: Logger): Promise<NoticeS
           log.info({ recommended }, 'the cloud recommends to leave this host; training goes on');
         rebalance = recommended;
         const action = await service.get(INSTANCE_ACTION, signal);
-        isSilent = false;
+        hasAnswered = true;
+        failures = 0;
         return action === null ? null : noticeOf(action);
       } catch (err) {
-        if (!isSilent && !signal.aborted) log.warn({ endpoint, err }, 'the instance metadata service does not answer');
-        isSilent = true;
+        if (signal.aborted) return null;
+        failures += 1;
+        if (hasAnswered && failures === 1) log.warn({ endpoint, err }, 'the instance metadata service does not answer');
+        else if (!hasAnswered && failures === TRIES)
+          log.debug({ endpoint, err }, 'no instance metadata service; no notices from it');
         return null;
       }
     },
@@ -64,37 +61,36 @@ function noticeOf(text: string): Notice {
 
 class MetadataService {
   readonly #endpoint: string;
-  #token = '';
+  #token: string | null = null;
 
   constructor(endpoint: string) {
     this.#endpoint = endpoint;
   }
 
-  async start(signal?: AbortSignal): Promise<void> {
+  async #newToken(signal: AbortSignal): Promise<string> {
     const headers = { 'X-aws-ec2-metadata-token-ttl-seconds': String(TOKEN_SECONDS) };
     const response = await this.#request('/latest/api/token', { method: 'PUT', headers }, signal);
     const text = await response.text();
     if (!response.ok) throw new Error(`PUT /latest/api/token answered ${response.status}; expected a token`);
-    this.#token = text;
+    return text;
   }
 
   /** The text at `path`; null where there is none. A token that has run out is renewed. */
   async get(path: string, signal: AbortSignal): Promise<string | null> {
-    const ask = () => this.#request(path, { headers: { 'X-aws-ec2-metadata-token': this.#token } }, signal);
-    let response = await ask();
-    if (response.status === 401) {
-      await response.text();
-      await this.start(signal);
-      response = await ask();
+    for (let isRenewed = false; ; isRenewed = true) {
+      this.#token ??= await this.#newToken(signal);
+      const response = await this.#request(path, { headers: { 'X-aws-ec2-metadata-token': this.#token } }, signal);
+      const text = await response.text();
+      if (response.status === 404) return null;
+      if (response.ok) return text;
+      if (response.status !== 401 || isRenewed)
+        throw new Error(`GET ${path} answered ${response.status}; expected 200 or 404`);
+      this.#token = null;
     }
-    const text = await response.text();
-    if (response.status === 404) return null;
-    if (!response.ok) throw new Error(`GET ${path} answered ${response.status}; expected 200 or 404`);
-    return text;
   }
 
-  #request(path: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
-    const signals = [AbortSignal.timeout(ANSWER_MS), ...(signal ? [signal] : [])];
-    return fetch(new URL(path, this.#endpoint), { ...init, signal: AbortSignal.any(signals) });
+  #request(path: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
+    const soon = AbortSignal.any([AbortSignal.timeout(ANSWER_MS), signal]);
+    return fetch(new URL(path, this.#endpoint), { ...init, signal: soon });
   }
 }
