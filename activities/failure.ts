@@ -26,6 +26,8 @@ export function asActivityFailure(error: unknown): Error {
   });
 }
 
+/** The server takes a wait of nothing for the end of all retries. */
+const AT_ONCE_MS = 1;
 /** Time for the kernel to take back what killed processes held, the device's memory first of all. */
 const AFTER_KILL_MS = 1_000;
 
@@ -36,7 +38,7 @@ const AFTER_KILL_MS = 1_000;
  */
 export function retryDelayMs({ type, details }: ReverieFailure): number | null {
   if (type !== 'Preempted') return null;
-  return 'killed' in details && details.killed === true ? AFTER_KILL_MS : 0;
+  return 'killed' in details && details.killed === true ? AFTER_KILL_MS : AT_ONCE_MS;
 }
 
 /** Wraps the functions that a `create…Activities` returns, so that each fails in Temporal's terms. */

@@ -25,7 +25,7 @@ test('a preemption is left to Temporal, and is no error in the log', () => {
 test('each preemption waits as long as its cause asks, and no other failure says how long', () => {
   const preempted = (details: { step: number | null; killed?: boolean }): ReverieFailure =>
     new ReverieFailure('Preempted', 'x', details);
-  assert.equal(retryDelayMs(preempted({ step: 7 })), 0, 'on notice or shutdown another worker may be free');
+  assert.equal(retryDelayMs(preempted({ step: 7 })), 1, 'on notice or shutdown another worker may be free');
   assert.equal(
     retryDelayMs(preempted({ step: 7, killed: true })),
     1000,
@@ -33,7 +33,7 @@ test('each preemption waits as long as its cause asks, and no other failure says
   );
   assert.equal(retryDelayMs(new ReverieFailure('TrainerHung', 'x', { phase: 'save', seconds: 9, step: 1 })), null);
   const failure = asActivityFailure(preempted({ step: 7 })) as ApplicationFailure;
-  assert.equal(failure.nextRetryDelay, 0);
+  assert.equal(failure.nextRetryDelay, 1);
 });
 
 test('a full disk is named, whatever wrote to it', () => {
