@@ -23,12 +23,12 @@ export function isNoSuchKey(error: unknown): boolean {
   return (error as SdkError).name === 'NoSuchKey';
 }
 
-/** What may be gone with the next try: no answer, or one that blames the store. A store that is full does not pass. */
+/** What may be gone with the next try: no answer, or one that blames the store. A store that is full, or cannot do a thing, does not pass. */
 export function isPassing(error: unknown): boolean {
   const status = statusOf(error);
   return (
     (error as SdkError).name !== 'AbortError' &&
-    (status === undefined || status === 429 || (status >= 500 && status !== 507))
+    (status === undefined || status === 429 || (status >= 500 && status !== 501 && status !== 507))
   );
 }
 

@@ -46,6 +46,9 @@ interface Part {
   etag: string;
 }
 
+/** A part that is there is not ours: it may be a living worker's, so it is neither replaced nor given up here. */
+class OtherContent extends Error {}
+
 /** Thrown with the parts kept, unless the signal was aborted: then nothing stays. */
 export async function uploadFile(target: Target, file: string, transfer: Transfer): Promise<Hashed> {
   const source = await open(file);
@@ -57,8 +60,9 @@ export async function uploadFile(target: Target, file: string, transfer: Transfe
       try {
         return await uploadInParts(target, unfinished, source, size, transfer);
       } catch (error) {
-        // Another upload of this object ended or changed what was to be continued.
-        if (!['NoSuchUpload', 'InvalidPart', 'InvalidPartOrder'].includes((error as Error).name)) throw error;
+        // Another upload of this object ended or changed what was to be continued, or never had our content.
+        const names = ['NoSuchUpload', 'InvalidPart', 'InvalidPartOrder'];
+        if (!(error instanceof OtherContent) && !names.includes((error as Error).name)) throw error;
       }
     }
     const { UploadId = '' } = await target.client.send(new CreateMultipartUploadCommand(objectOf(target)));
@@ -111,6 +115,7 @@ async function uploadInParts(
       const PartNumber = start / partBytes + 1;
       const known = there.get(PartNumber);
       const kept = known?.replaceAll('"', '') === part.etag;
+      if (known !== undefined && !kept) throw new OtherContent(`part ${PartNumber} of ${target.key} has other bytes`);
       const ETag = kept ? known : await sendPart(target, UploadId, PartNumber, part, signal);
       onBytes?.(kept ? 0 : part.body.length);
       return { PartNumber, ETag };
