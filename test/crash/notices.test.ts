@@ -16,21 +16,26 @@ import { attemptRecords, smallSpec, storedSteps, trainedTo } from './trainings.t
 const { skip } = python;
 const root = join(import.meta.dirname, '..', '..');
 const timeout = 240_000;
-const STEPS = 150;
-/** Run by every Python process first: the trainer gets SIGTERM in its export, once. */
-const STOP_IN_EXPORT = `
-import os, pathlib, signal
+const STEPS = 80;
+/**
+ * Run by every Python process first. A step takes long enough for a notice to be heard within the training, on however
+ * fast a machine, until there is a file `hurry`; and the trainer gets SIGTERM in its export, once.
+ */
+const HOOK = `
+import os, pathlib, signal, time
 from dream_trainer.events import Events
 
-tell, stopped = Events.phase, pathlib.Path(__file__).with_name("stopped")
+here, emit = pathlib.Path(__file__).parent, Events.emit
 
-def phase(events, name):
-    tell(events, name)
-    if name == "export" and not stopped.exists():
-        stopped.touch()
+def emit_and_act(events, type, **fields):
+    emit(events, type, **fields)
+    if type == "step" and not (here / "hurry").exists():
+        time.sleep(0.15)
+    if fields.get("phase") == "export" and not (here / "stopped").exists():
+        (here / "stopped").touch()
         os.kill(os.getpid(), signal.SIGTERM)
 
-Events.phase = phase
+Events.emit = emit_and_act
 `;
 
 let service: InstanceMetadata;
@@ -42,7 +47,7 @@ before(async () => {
   service = await serveInstanceMetadata();
   folder = await mkdtemp(join(tmpdir(), 'reverie-notices-'));
   noticeFile = join(folder, 'notice');
-  await writeFile(join(folder, 'sitecustomize.py'), STOP_IN_EXPORT);
+  await writeFile(join(folder, 'sitecustomize.py'), HOOK);
   // The workers inherit them.
   Object.assign(process.env, {
     AWS_EC2_METADATA_DISABLED: '',
@@ -91,6 +96,7 @@ test('stopped by notices, and by SIGTERM in its export, a training loses no step
   t.diagnostic(`drained by the file at step ${second}`);
   assert.ok(second >= first + 8 && second < STEPS, 'in mid-training');
   await rm(noticeFile);
+  await writeFile(join(folder, 'hurry'), '');
   await stack.startGpuWorker();
 
   const result = (await handle.result()) as RunResult;
