@@ -69,7 +69,9 @@ class Ranks:
                 flat = torch.cat([grad.flatten() for grad in bucket])
                 dist.all_reduce(flat)
                 parts = flat.split([grad.numel() for grad in bucket])
-                torch._foreach_copy_(bucket, [part.view_as(grad) for part, grad in zip(parts, bucket, strict=True)])  # pyright: ignore[reportPrivateImportUsage]
+                sums = [part.view_as(grad) for part, grad in zip(parts, bucket, strict=True)]
+                # Not in torch's list of public names, but what its own optimizers are made of.
+                torch._foreach_copy_(bucket, sums)  # pyright: ignore[reportPrivateImportUsage]
                 bucket, size = [], 0
 
     def sum(self, *values: float) -> list[float]:

@@ -213,6 +213,7 @@ def _same_mathematics(reference: str, answer: str) -> tuple[bool, str]:
 
 def _evaluated(parsed: list[object]) -> float | None:
     try:
+        # math-verify types what it parsed as objects: strings and SymPy expressions.
         value = complex(parsed[0].evalf(20))  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None

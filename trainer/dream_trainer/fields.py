@@ -110,6 +110,7 @@ def parse(kind: type[T], value: Any, where: str = "") -> T:
     """Builds the dataclass `kind` from a JSON object: every field checked, unknown ones refused by nearest name."""
     if not isinstance(value, dict):
         raise _wrong(where or "as a whole", value, "an object")
+    # That T is a dataclass cannot be said with a type variable.
     known = {_camel(f.name): f for f in fields(kind)}  # type: ignore[arg-type]
     prefix = where + "." if where else ""
     for name in value:

@@ -70,6 +70,7 @@ def make_deterministic(spec: TrainSpec) -> None:
     """Kernels that repeat to the bit. cuDNN's attention has no deterministic backward pass, so it is left out."""
     torch.set_num_threads(spec.threads or 1)
     torch.use_deterministic_algorithms(True)
+    # A property of the module, which its type does not tell.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.enable_cudnn_sdp(False)
@@ -196,6 +197,7 @@ class Attempt:
         data_seconds = time.monotonic() - started
         rate = learning_rate(spec.optimizer, step, self.steps)
         grads = gradients(self.model)
+        # Not in torch's list of public names, but what its own optimizers are made of.
         torch._foreach_zero_(grads)  # pyright: ignore[reportPrivateImportUsage]
         left_out = step in spec.leave_out_steps
         share = 0.0

@@ -137,7 +137,7 @@ class DreamModel(nn.Module):
         cos, sin = rotary_angles(position_ids_BS, self.config.head_dim, self.config.rope_theta, x_BSD.dtype)
         for block in self.model.layers:
             if self.activation_checkpointing and torch.is_grad_enabled():
-                x_BSD = checkpoint(block, x_BSD, cos, sin, visible_B11S, use_reentrant=False, preserve_rng_state=False)  # type: ignore[assignment]
+                x_BSD = checkpoint(block, x_BSD, cos, sin, visible_B11S, use_reentrant=False, preserve_rng_state=False)
             else:
                 x_BSD = block(x_BSD, cos, sin, visible_B11S)
         return self.model.norm(x_BSD)

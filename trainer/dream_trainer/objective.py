@@ -82,4 +82,4 @@ def masked_cross_entropy(
         checkpoint(cross_entropy, hidden_CD, targets_C, use_reentrant=False, preserve_rng_state=False)
         for hidden_CD, targets_C in zip(hidden_MD.split(chunk), targets_M.split(chunk), strict=True)
     ]
-    return torch.cat(parts)  # type: ignore[arg-type]
+    return torch.cat(parts)

@@ -142,14 +142,14 @@ def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str | None:
 def _from_vocabulary(folder: Path, settings: Mapping[str, Any]) -> FastTokenizer:
     """Qwen2's fast tokenizer, as Dream's repository ships only vocabulary, merges and Python code."""
     fast = FastTokenizer(BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
-    fast.normalizer = normalizers.NFC()  # type: ignore[assignment]
-    fast.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    fast.normalizer = normalizers.NFC()
+    fast.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_QWEN2_SPLIT), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    fast.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    fast.decoder = decoders.ByteLevel()
     decoder: dict[str, Any] = settings.get("added_tokens_decoder") or {
         str(id): {"content": text, "special": True}
         for text, id in (_read_json(folder / "added_tokens.json") or {}).items()

@@ -22,7 +22,7 @@ ROWS = [Row(str(n), numpy.arange(n % 3 + 1), numpy.append(numpy.arange(n % 5), 4
 
 
 def batches(size: int = 4, seed: int = 1, **objective: object) -> TrainingBatches:
-    spec = ObjectiveSpec(**objective)  # type: ignore[arg-type]
+    spec = ObjectiveSpec(**objective)
     return TrainingBatches(ROWS, CONFIG, spec, seed=seed, global_batch_size=size, max_tokens=12)
 
 

@@ -45,7 +45,7 @@ def in_child(run: Callable[[], int], phase: str, occurrence: int) -> int:
             if name == phase and seen == occurrence:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        Events.phase = phase_and_signal  # type: ignore[method-assign]
+        Events.phase = phase_and_signal
         os._exit(run())
     deadline = time.monotonic() + 60
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):

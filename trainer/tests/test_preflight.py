@@ -31,7 +31,7 @@ def no_log(tmp_path: Path) -> Path:
 
 def refusal(**changes: object) -> str:
     with pytest.raises(TrainerFailure) as caught:
-        check_gpu(UUID, **changes)  # type: ignore[arg-type]
+        check_gpu(UUID, **changes)
     assert caught.value.kind == "HardwareFault"
     return caught.value.message
 

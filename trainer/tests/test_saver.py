@@ -250,7 +250,7 @@ def test_ranks_share_all_tensors_without_overlap() -> None:
 
 def cadence(**changes: object) -> Cadence:
     fields: dict[str, object] = {"resume_from": None, "every_steps": None, "expected_seconds_between_preemptions": 7200}
-    return Cadence(CheckpointSpec(**(fields | {"min_seconds": 60, "max_seconds": 900} | changes)), now=0)  # type: ignore[arg-type]
+    return Cadence(CheckpointSpec(**(fields | {"min_seconds": 60, "max_seconds": 900} | changes)), now=0)
 
 
 def test_cadence_follows_young_and_daly_between_floor_and_ceiling() -> None:
