@@ -190,8 +190,16 @@ suite('people', { concurrency: true }, () => {
     ]) {
       await run.signalProgress(senseless as object);
     }
-    await run.signalProgress(progressAt({ step: 7 }));
+    const at = '2026-11-24T03:04:05.000Z';
+    const notice = { type: 'CheckpointPassedOver', message: 'step-20 is passed over', at };
+    const notices = [null, 'x', { ...notice, type: 'Preempted' }, { ...notice, message: 7 }, notice, notice];
+    await run.signalProgress({ ...progressAt({ step: 7 }), notices } as object);
     await run.until('hears on', ({ progress }) => progress?.step === 7);
+    const { incidents } = await run.status();
+    assert.deepEqual(
+      incidents.map(({ type, message }) => [type, message]),
+      [[notice.type, notice.message]],
+    );
     released.resolve();
     assert.equal((await run.result()).state, 'done');
   });

@@ -141,3 +141,26 @@ test('a stage that was made in this run stays made when it is served again', () 
   cached.finish('train', result(true), '');
   assert.equal(cached.stage('train').state, 'cached');
 });
+
+test('a notice becomes an incident once, though it is told by signal and with the result', () => {
+  const run = new RunRecord();
+  const notice = { type: 'ReplayDiffers', message: 'step 7 differs', at: '2026-11-24T03:04:05.000Z' } as const;
+  run.notice('train', notice);
+  run.takeStory({ notices: [notice, { ...notice, message: 'step 9 differs' }], gpuSeconds: 3600 });
+  assert.deepEqual(
+    run.incidents.map(({ stage, type, message, verdict }) => [stage, type, message, verdict]),
+    [
+      ['train', 'ReplayDiffers', 'step 7 differs', 'go-on'],
+      ['train', 'ReplayDiffers', 'step 9 differs', 'go-on'],
+    ],
+  );
+  assert.equal(run.status().gpuHours, 1);
+});
+
+test('keeps a bounded number of notices, of bounded length: anybody can send a signal', () => {
+  const run = new RunRecord();
+  const at = '2026-11-24T03:04:05.000Z';
+  for (let n = 0; n < 100; n++) run.notice('train', { type: 'ReplayDiffers', message: `${n}${'x'.repeat(9000)}`, at });
+  assert.equal(run.incidents.length, 40);
+  assert.equal(run.incidents[0]?.message.length, 2000);
+});
