@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import { createCpuActivities, createGpuActivities } from '../activities/activities.ts';
 import type { ActivityDeps } from '../activities/deps.ts';
 import { Artifacts } from '../activities/store/artifacts.ts';
-import { checkWritable, openStore } from '../activities/store/open-store.ts';
+import { checkWritable, honoursConditionalWrites, openStore } from '../activities/store/open-store.ts';
 import { killOrphans } from '../activities/trainer/process-tree.ts';
 import { TASK_QUEUE } from '../contracts/workflow-api.ts';
 import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
@@ -101,6 +101,8 @@ async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, lo
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
   const store = openStore(storeUrl);
   await checkWritable(store);
+  if (!(await honoursConditionalWrites(store)))
+    log.warn({ store: store.url }, 'the store has no conditional writes: runs work, but promote one at a time');
   await mkdir(cacheDir, { recursive: true });
   const onDamaged = (uri: string, reason: string): void => log.warn({ uri, reason }, 'damaged artifact; it is rebuilt');
   return { store, artifacts: new Artifacts(store, cacheDir, onDamaged), cacheDir, python, hub, log };

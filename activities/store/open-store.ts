@@ -42,3 +42,18 @@ export async function checkWritable(store: Store): Promise<void> {
     );
   }
 }
+
+/** Whether of two that write the same new object one is told so. Tried: some S3 servers take the condition and overwrite. */
+export async function honoursConditionalWrites(store: Store): Promise<boolean> {
+  const key = `.probe/${randomUUID()}`;
+  const body = Buffer.from(key);
+  try {
+    const first = await store.putIfAbsent(key, body);
+    return first && !(await store.putIfAbsent(key, body));
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ConditionalWritesUnsupported') return false;
+    throw error;
+  } finally {
+    await store.delete([key]);
+  }
+}

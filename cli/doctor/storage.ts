@@ -1,9 +1,9 @@
 /** Where a run keeps its bytes: the store, and the disk under the cache. */
-import { randomUUID } from 'node:crypto';
 import type { StatsFs } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { checkWritable, openStore } from '../../activities/store/open-store.ts';
+import { checkWritable, honoursConditionalWrites, openStore } from '../../activities/store/open-store.ts';
+import type { Store } from '../../activities/store/store.ts';
 import { type Check, fail, firstLine, ok, warn, within } from './check.ts';
 
 const STORE_ANSWERS_WITHIN_MS = 15_000;
@@ -26,27 +26,13 @@ export async function checkStore(storeUrl: string): Promise<Check[]> {
   }
 }
 
-/** Some S3 servers accept the condition and overwrite all the same, so both outcomes are tried. */
-async function checkConditionalWrites(store: ReturnType<typeof openStore>): Promise<Check> {
-  const key = `.probe/${randomUUID()}`;
-  const body = Buffer.from('once');
-  const without = (found: string): Check =>
-    warn(
-      'conditional writes',
-      found,
-      'runs work; two promotions at the same moment could lose one, so promote one at a time',
-    );
-  try {
-    const first = await store.putIfAbsent(key, body);
-    const second = await store.putIfAbsent(key, body);
-    if (first && !second) return ok('conditional writes', 'honoured');
-    return without('not honoured: a second write replaced the first');
-  } catch (error) {
-    if (error instanceof Error && error.name === 'ConditionalWritesUnsupported') return without('not supported');
-    throw error;
-  } finally {
-    await store.delete([key]);
-  }
+async function checkConditionalWrites(store: Store): Promise<Check> {
+  if (await honoursConditionalWrites(store)) return ok('conditional writes', 'honoured');
+  return warn(
+    'conditional writes',
+    'not honoured',
+    'runs work; two promotions at the same moment could lose one, so promote one at a time',
+  );
 }
 
 export async function checkDisk(cacheDir: string): Promise<Check> {

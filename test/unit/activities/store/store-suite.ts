@@ -5,7 +5,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { checkWritable } from '../../../../activities/store/open-store.ts';
+import { checkWritable, honoursConditionalWrites } from '../../../../activities/store/open-store.ts';
 import type { Store } from '../../../../activities/store/store.ts';
 
 export interface StoreUnderTest {
@@ -61,6 +61,7 @@ export function storeSuite(open: () => Promise<StoreUnderTest>, skip: string | f
 
   test('puts only where nothing is, with one winner of eight, or says that it cannot', { skip }, async () => {
     const put = (n: number) => store.putIfAbsent('absent/record', Buffer.from(`${n}`));
+    assert.equal(await honoursConditionalWrites(store), conditionalWrites);
     if (!conditionalWrites) {
       await assert.rejects(put(0), { name: 'ConditionalWritesUnsupported' });
       assert.equal(await store.get('absent/record'), null);
