@@ -57,13 +57,9 @@ export async function runTests(argv) {
   const wants = (/** @type {string} */ part) => only === undefined || only === part;
   if (wants('lint') && positionals.length === 0) outcomes.push(...(await lint()));
   if (wants('ts')) outcomes.push(...(await testTypeScript(positionals, skipped)));
-  // Side by side: one is bound by a core, the other waits for what it has killed. Chaos is apart from the TypeScript
-  // tests, which are run on several releases of Node.
-  const last = await Promise.all([
-    wants('py') ? testPython(positionals, skipped) : [],
-    wants('chaos') && positionals.length === 0 ? injectFaults() : [],
-  ]);
-  outcomes.push(...last.flat());
+  if (wants('py')) outcomes.push(...(await testPython(positionals, skipped)));
+  // Asked for by name only: its faults are drawn anew each time, and a miss there is to be looked at, not to stop a merge.
+  if (only === 'chaos' && positionals.length === 0) outcomes.push(...(await injectFaults()));
   return summarise(outcomes, skipped);
 }
 
