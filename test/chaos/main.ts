@@ -24,7 +24,7 @@ const SHORT_PATIENCE = 4;
 const help = `usage: npm run chaos [-- options]
 
 Injects faults into real trainings (dev server, workers, trainer, all processes of this machine), sees that each one
-fired, and compares the weights with those of an undisturbed run. Without --faults: the short form, which npm test runs.
+fired, and compares the weights with those of an undisturbed run. Without --faults: the short form.
 Exits with 1 on any miss.
 
   --faults LIST     names or beginnings of names, each with its own count if you like: kill-trainer:50,damaged:20
