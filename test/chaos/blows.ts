@@ -19,6 +19,7 @@ export async function kill(training: Training, { trainer, worker, ranks }: Victi
     detail: `in ${frozen.aim}`,
     atMs: Date.now(),
     step: frozen.step,
+    struck: attempt,
     resumesFrom: [newest, newest],
     maxStepsLost: intervalLost(frozen.step, newest),
   };
@@ -26,7 +27,14 @@ export async function kill(training: Training, { trainer, worker, ranks }: Victi
   if (worker) send('SIGKILL', [host.worker.pid ?? 0]);
   frozen.thaw();
   await gone(frozen);
-  if (worker) await training.house.startHost({ name: host.name, ranks: ranks ?? host.ranks });
+  if (worker) {
+    // A thawed trainer has a moment until the kernel ends it with its worker: enough for a step, or a save under way.
+    await training.watch.look();
+    const [latest = newest] = await training.localSteps(attempt);
+    blow.resumesFrom = [latest, latest];
+    blow.maxStepsLost = intervalLost(attempt.step, latest);
+    await training.house.startHost({ name: host.name, ranks: ranks ?? host.ranks });
+  }
   return blow;
 }
 
@@ -47,5 +55,5 @@ export async function askToStop(training: Training, ask: (frozen: Frozen) => Pro
   await gone(frozen);
   await training.watch.look();
   const { step } = frozen.attempt;
-  return { detail: `in ${aim}`, atMs, step, resumesFrom: [step, step], maxStepsLost: 0 };
+  return { detail: `in ${aim}`, atMs, step, struck: frozen.attempt, resumesFrom: [step, step], maxStepsLost: 0 };
 }

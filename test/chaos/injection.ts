@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { samplesAmiss } from './ledger.ts';
 import { type Blow, type Scenario, TooLate } from './scenario.ts';
 import { type Outcome, STEPS, type Training } from './training.ts';
+import type { StepEvent } from './watch.ts';
 import { largestDifference } from './weights.ts';
 
 export interface Injection {
@@ -58,16 +59,21 @@ export async function recover(training: Training, blow: Blow, injection: Injecti
   }
   const giveUpMs = Date.now() + RECOVERY_MS;
   for (;;) {
-    const after = training.watch.attempts.find((attempt) => attempt.steps.some((step) => isNew(step, blow)));
-    const newStep = after?.steps.find((step) => isNew(step, blow));
+    // Between the blow and its death, the struck attempt may have ended a step.
+    const done = Math.max(blow.step, blow.struck.step);
+    const isNew = ({ at, step }: StepEvent): boolean => at * 1000 > blow.atMs && step > done;
+    const others = training.watch.attempts.filter((attempt) => attempt !== blow.struck);
+    const after = others.find((attempt) => attempt.steps.some(isNew));
+    const newStep = after?.steps.find(isNew);
     if (after && newStep) {
       injection.recovered = true;
       injection.secondsToNewStep = newStep.at - blow.atMs / 1000;
       injection.resumedFrom = after.fromStep ?? 0;
-      injection.stepsLost = blow.step - injection.resumedFrom;
+      if (done > blow.step) injection.detail += `, ${done - blow.step} more done in dying`;
+      injection.stepsLost = done - injection.resumedFrom;
       break;
     }
-    if (Date.now() > giveUpMs) throw new Error(`no step beyond ${blow.step} within ${RECOVERY_MS / 1000} s`);
+    if (Date.now() > giveUpMs) throw new Error(`no step beyond ${done} within ${RECOVERY_MS / 1000} s`);
     await sleep(LOOK_MS);
   }
   const [low, high] = blow.resumesFrom;
@@ -76,9 +82,6 @@ export async function recover(training: Training, blow: Blow, injection: Injecti
     misses.push(`resumed from step ${resumedFrom}; expected ${low === high ? low : `${low} to ${high}`}`);
   if (stepsLost > blow.maxStepsLost) misses.push(`${stepsLost} steps lost; expected ${blow.maxStepsLost} at most`);
 }
-
-const isNew = ({ at, step }: { at: number; step: number }, blow: { atMs: number; step: number }): boolean =>
-  at * 1000 > blow.atMs && step > blow.step;
 
 /** What all faults of a run have in common: how it ended. */
 export function compare(outcome: Outcome, undisturbed: Outcome, tolerance: number | null, injection: Injection): void {

@@ -1,5 +1,6 @@
 /** What a scenario is: one kind of fault, how it is injected, and what has to come of it. */
 import type { Training } from './training.ts';
+import type { Attempt } from './watch.ts';
 
 export interface Setting {
   /** The store as a folder, or through `rclone serve s3`. */
@@ -26,6 +27,8 @@ interface Hit {
 
 /** The attempt ends, and another one has to go on. */
 export interface Death {
+  /** The attempt that ends. What it still does before it is gone is no recovery. */
+  struck: Attempt;
   /** Steps that it may resume from, both ends included. */
   resumesFrom: [low: number, high: number];
   maxStepsLost: number;

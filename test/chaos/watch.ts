@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventSchema, type TrainerEvent } from '../../contracts/trainer.ts';
 import type { Host } from './house.ts';
 
-type StepEvent = Extract<TrainerEvent, { type: 'step' }>;
+export type StepEvent = Extract<TrainerEvent, { type: 'step' }>;
 type CheckpointEvent = Extract<TrainerEvent, { type: 'checkpoint' }>;
 
 const LOOK_MS = 25;

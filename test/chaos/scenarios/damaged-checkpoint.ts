@@ -44,7 +44,14 @@ async function inject(training: Training, damage: Damage): Promise<Blow> {
   if (place === 'store of a fresh host')
     await rm(dirname(attempt.folder), { recursive: true, force: true, maxRetries: 5 });
   const detail = `step ${newest}, ${place}: ${done.join('; ')}`;
-  return { detail, atMs, step, resumesFrom: [expected, expected], maxStepsLost: 3 * CHECKPOINT_EVERY };
+  return {
+    detail,
+    atMs,
+    step,
+    struck: attempt,
+    resumesFrom: [expected, expected],
+    maxStepsLost: 3 * CHECKPOINT_EVERY,
+  };
 }
 
 /** The trainer stands still, and the worker has brought up all that it has saved. */

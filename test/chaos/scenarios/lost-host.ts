@@ -21,6 +21,13 @@ export const lostHost: Scenario = {
     await house.startHost({ ranks: host.ranks });
     const detail = `${host.name} in ${aim}`;
     // A checkpoint on its way up, and one waiting behind it, are lost with the host.
-    return { detail, atMs, step, resumesFrom: [newest, newest], maxStepsLost: 3 * CHECKPOINT_EVERY };
+    return {
+      detail,
+      atMs,
+      step,
+      struck: attempt,
+      resumesFrom: [newest, newest],
+      maxStepsLost: 3 * CHECKPOINT_EVERY,
+    };
   },
 };

@@ -29,7 +29,8 @@ export const killRank: Scenario = {
     frozen.thaw();
     await gone(frozen);
     const resumesFrom: [number, number] = [newest, Math.max(newest, saving ?? 0)];
-    return { detail: `rank ${rank} in ${aim}`, atMs, step, resumesFrom, maxStepsLost: 2 * CHECKPOINT_EVERY };
+    const detail = `rank ${rank} in ${aim}`;
+    return { detail, atMs, step, struck: attempt, resumesFrom, maxStepsLost: 2 * CHECKPOINT_EVERY };
   },
 };
 
