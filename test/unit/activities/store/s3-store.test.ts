@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -9,7 +10,7 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3';
 import { checkWritable } from '../../../../activities/store/open-store.ts';
 import { S3Store } from '../../../../activities/store/s3-store.ts';
 import type { ReverieFailure } from '../../../../contracts/failures.ts';
-import { startCuttingProxy } from '../../../fixtures/cutting-proxy.ts';
+import { startFaultProxy } from '../../../fixtures/fault-proxy.ts';
 import { withoutRclone as skip, startS3 } from '../../../fixtures/rclone.ts';
 import { countBytes, storeSuite } from './store-suite.ts';
 
@@ -24,6 +25,13 @@ after(async () => {
 const open = (client: S3ClientConfig = {}, bucket = server?.bucket ?? '') =>
   new S3Store({ bucket, prefix: 'runs', client: { ...server?.client, ...client } });
 
+/** Before the server; cuts each of the first `times` GETs of more than `afterBytes`, at that byte. */
+const startCutting = (afterBytes: number, times: number, beforeCut = async () => {}) => {
+  const when = ({ method }: IncomingMessage) => method === 'GET';
+  const fault = { kind: 'cut', body: 'response', afterBytes, beforeCut } as const;
+  return startFaultProxy(server?.endpoint ?? '', [{ fault, when, times }]);
+};
+
 // This server answers 200 to "If-None-Match: *" and overwrites: the store must find that out.
 storeSuite(async () => ({ store: open(), conditionalWrites: false }), skip);
 
@@ -31,11 +39,11 @@ test('a download goes on where the connection broke, and fetches no byte twice',
   const bytes = randomBytes(12_000_000);
   await writeFile(join(root, 'source'), bytes);
   await open().upload('cut/file', join(root, 'source'));
-  const proxy = await startCuttingProxy(server?.endpoint ?? '', 3_000_000, 3);
+  const proxy = await startCutting(3_000_000, 3);
   const moved = countBytes();
   const got = await open({ endpoint: proxy.endpoint }).download('cut/file', join(root, 'resumed'), moved);
   await proxy.stop();
-  assert.equal(proxy.cuts, 3);
+  assert.equal(proxy.fired, 3);
   assert.equal(got?.sha256, createHash('sha256').update(bytes).digest('hex'));
   assert.equal(moved.bytes, bytes.length);
   assert.equal(Buffer.compare(await readFile(join(root, 'resumed')), bytes), 0);
@@ -73,10 +81,10 @@ test('a partial file of an older version is not continued', { skip }, async () =
 test('an object that is replaced in mid-download is fetched anew, not mixed', { skip }, async () => {
   await open().put('replaced/file', randomBytes(6_000_000));
   const newer = randomBytes(6_000_000);
-  const proxy = await startCuttingProxy(server?.endpoint ?? '', 3_000_000, 1, () => open().put('replaced/file', newer));
+  const proxy = await startCutting(3_000_000, 1, () => open().put('replaced/file', newer));
   const got = await open({ endpoint: proxy.endpoint }).download('replaced/file', join(root, 'replaced'));
   await proxy.stop();
-  assert.equal(proxy.cuts, 1);
+  assert.equal(proxy.fired, 1);
   assert.equal(got?.sha256, createHash('sha256').update(newer).digest('hex'));
   assert.deepEqual(
     (await readdir(root)).filter((name) => name.startsWith('replaced')),
@@ -87,10 +95,10 @@ test('an object that is replaced in mid-download is fetched anew, not mixed', { 
 test('a small object is read again when its body breaks off', { skip }, async () => {
   const body = randomBytes(500_000);
   await open().put('small/object', body);
-  const proxy = await startCuttingProxy(server?.endpoint ?? '', 100_000, 2);
+  const proxy = await startCutting(100_000, 2);
   const got = await open({ endpoint: proxy.endpoint }).get('small/object');
   await proxy.stop();
-  assert.equal(proxy.cuts, 2);
+  assert.equal(proxy.fired, 2);
   assert.equal(Buffer.compare(got ?? Buffer.alloc(0), body), 0);
 });
 
