@@ -179,4 +179,6 @@ export interface ReportSummary {
   html: string;
   json: string;
   headline: string;
+  /** `report.md` of the run that made what an unchanged run was served; absent where it is not known. */
+  earlier?: string;
 }

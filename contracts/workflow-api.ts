@@ -87,10 +87,18 @@ export interface RunStatus {
   report: string | null;
 }
 
+/** Whether every stage that makes something was served from the store: nothing has changed since an earlier run. */
+export const isUnchanged = (stages: readonly StageStatus[]): boolean =>
+  stages
+    .filter(({ name }) => !['resolve', 'promote', 'report'].includes(name))
+    .every(({ state }) => state === 'cached');
+
 /** Result of the workflow. */
 export interface RunResult {
   state: 'done' | 'unchanged';
   report: string;
+  /** Of an unchanged run: the report of the run that did the work, where the store knows it. */
+  earlierReport: string | null;
   headline: string;
   accuracy: { base: number | null; tuned: number | null; n: number };
   stages: { name: StageName; cached: boolean; seconds: number }[];

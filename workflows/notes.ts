@@ -1,5 +1,12 @@
 /** One line about a stage's result, for the UI's table and for `watch`. */
-import type { ConvertSummary, DownloadSummary, EvalSummary, FilterSummary, TrainSummary } from '../contracts/stages.ts';
+import type {
+  ConvertSummary,
+  DownloadSummary,
+  EvalSummary,
+  FilterSummary,
+  ReportSummary,
+  TrainSummary,
+} from '../contracts/stages.ts';
 
 export const describeDownload = ({ files, revision }: DownloadSummary): string =>
   `${files} ${files === 1 ? 'file' : 'files'}, revision ${revision.slice(0, 12)}`;
@@ -21,3 +28,6 @@ export function describeEval({ accuracy, correct, incorrect, ungradable }: EvalS
     accuracy === null ? 'nothing gradable' : `${(100 * accuracy).toFixed(1)} % (${correct} of ${correct + incorrect})`;
   return ungradable > 0 ? `${said}, ${ungradable} ungradable` : said;
 }
+
+export const describeReport = ({ headline, earlier }: ReportSummary): string =>
+  earlier === undefined ? headline : `${headline} Nothing has changed since ${earlier}`;

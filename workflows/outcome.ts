@@ -83,6 +83,7 @@ export function runResult(run: RunRecord, weightsSha256: string, report: ReportS
   return {
     state: run.unchanged ? 'unchanged' : 'done',
     report: report.markdown,
+    earlierReport: report.earlier ?? null,
     headline: report.headline,
     accuracy: run.accuracy ?? { base: null, tuned: null, n: 0 },
     stages: run.stages.map(({ name, state, seconds }) => ({ name, cached: state === 'cached', seconds: seconds ?? 0 })),

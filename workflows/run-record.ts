@@ -2,14 +2,15 @@
 import type { TrainingLedger } from '../contracts/ledger.ts';
 import type { RunState } from '../contracts/search-attributes.ts';
 import { type StageName, type StageResult, stageNames, type TrainingStory } from '../contracts/stages.ts';
-import type {
-  Incident,
-  Notice,
-  NoticeType,
-  ParkedStatus,
-  Progress,
-  RunStatus,
-  StageStatus,
+import {
+  type Incident,
+  isUnchanged,
+  type Notice,
+  type NoticeType,
+  type ParkedStatus,
+  type Progress,
+  type RunStatus,
+  type StageStatus,
 } from '../contracts/workflow-api.ts';
 import type { Decision, FailureCounts, StageFailure } from './decisions.ts';
 
@@ -134,8 +135,7 @@ export class RunRecord {
 
   /** Whether every stage was served from the store, so that nothing has changed since an earlier run. */
   get unchanged(): boolean {
-    const counted = this.stages.filter(({ name }) => !['resolve', 'promote', 'report'].includes(name));
-    return counted.every(({ state }) => state === 'cached');
+    return isUnchanged(this.stages);
   }
 
   status(): RunStatus {

@@ -18,7 +18,14 @@ import type {
 import type { GpuActivities } from './activity-types.ts';
 import { cpu, gpu } from './calls.ts';
 import { failureOf } from './failure-of.ts';
-import { describeConvert, describeDownload, describeEval, describeFilter, describeTrain } from './notes.ts';
+import {
+  describeConvert,
+  describeDownload,
+  describeEval,
+  describeFilter,
+  describeReport,
+  describeTrain,
+} from './notes.ts';
 import type { RunRecord } from './run-record.ts';
 import type { SpecInForce } from './spec-in-force.ts';
 import type { StageRunner } from './stage-runner.ts';
@@ -168,11 +175,7 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
     },
 
     async report(input: ReportInput): Promise<StageResult<ReportSummary>> {
-      const result = await runner.artifact(
-        'report',
-        () => cpu('Render the report').report(input),
-        ({ headline }) => headline,
-      );
+      const result = await runner.artifact('report', () => cpu('Render the report').report(input), describeReport);
       run.report = result.summary.markdown;
       return result;
     },

@@ -58,6 +58,9 @@ export const code = (value: string): Inline => ({ kind: 'code', text: value });
 export const strong = (value: string): Inline => ({ kind: 'strong', text: value });
 export const link = (href: string, value: string = href): Inline => ({ kind: 'link', href, text: value });
 
+/** Addresses on the web, and another report of the same store: nothing else becomes a link. */
+export const isFollowable = (href: string): boolean => /^(https?:\/\/|\.\.\/[0-9a-f]{64}\/report\.html$)/.test(href);
+
 export const inlines = (value: Text): readonly Inline[] =>
   typeof value === 'string' || 'kind' in value ? [value] : value;
 

@@ -18,6 +18,7 @@ import { chooseCases } from './cases.ts';
 import { type TrainingCurve, trainingCurve } from './curve.ts';
 import { type ChangedValue, changedValues, type DepartureId, departures } from './departures.ts';
 import { type GoodputFacts, goodputFacts } from './goodput.ts';
+import { type Night, sameAs } from './nights.ts';
 
 /** What the report reads from artifacts. */
 export interface ReportFiles {
@@ -62,11 +63,15 @@ export interface ReportFacts extends ReportInput {
   cases: CaseFacts[];
   qualitative: { prompt: string; base: string | null; tuned: string | null }[];
   revealOrder: { base: RevealOrder; tuned: RevealOrder };
+  /** The last runs of the same family before this one, oldest first. */
+  nights: Night[];
+  /** Of an unchanged run: the one that made what it was served. */
+  earlier: Night | null;
   departures: DepartureId[];
   changedValues: ChangedValue[];
 }
 
-export function collectFacts(input: ReportInput, files: ReportFiles): ReportFacts {
+export function collectFacts(input: ReportInput, files: ReportFiles, nights: Night[] = []): ReportFacts {
   const pairs = pairAnswers(files.base.predictions, files.tuned.predictions);
   const difference = comparePairs(pairs);
   return {
@@ -82,6 +87,8 @@ export function collectFacts(input: ReportInput, files: ReportFiles): ReportFact
     cases: chooseCases(pairs).map(toCase),
     qualitative: sideBySide(files.base.qualitative, files.tuned.qualitative),
     revealOrder: { base: files.base.revealOrder, tuned: files.tuned.revealOrder },
+    nights,
+    earlier: sameAs(input, nights),
     departures: departures(input.spec),
     changedValues: changedValues(input.spec),
   };

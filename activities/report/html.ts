@@ -5,6 +5,7 @@ import {
   type FigureSvg,
   type Inline,
   inlines,
+  isFollowable,
   type ReportDocument,
   shorten,
   type Text,
@@ -123,7 +124,7 @@ function renderInline(inline: Inline): string {
     case 'code':
       return `<code>${escaped(inline.text)}</code>`;
     case 'link':
-      return /^https?:\/\//.test(inline.href)
+      return isFollowable(inline.href)
         ? `<a href="${escaped(inline.href)}">${escaped(inline.text)}</a>`
         : escaped(inline.text);
   }

@@ -4,6 +4,7 @@ import {
   type Block,
   type Inline,
   inlines,
+  isFollowable,
   type ReportDocument,
   shorten,
   type Text,
@@ -95,7 +96,10 @@ function renderInline(inline: Inline): string {
     case 'code':
       return codeSpan(inline.text);
     case 'link':
-      return /^https?:\/\//.test(inline.href) ? `<${encodeURI(inline.href)}>` : escaped(inline.text);
+      if (!isFollowable(inline.href)) return escaped(inline.text);
+      return inline.text === inline.href
+        ? `<${encodeURI(inline.href)}>`
+        : `[${escaped(inline.text)}](<${encodeURI(inline.href)}>)`;
   }
 }
 

@@ -8,6 +8,7 @@ import { challengesSection } from './sections/challenges.ts';
 import { checklistSection } from './sections/checklist.ts';
 import { departuresSection } from './sections/departures.ts';
 import { nextSection } from './sections/next.ts';
+import { nightsSection } from './sections/nights.ts';
 import { overviewSection } from './sections/overview.ts';
 import { provenanceSection } from './sections/provenance.ts';
 import { resultsSection } from './sections/results.ts';
@@ -20,6 +21,7 @@ const sections: readonly Section[] = [
   overviewSection,
   trainingSection,
   resultsSection,
+  nightsSection,
   challengesSection,
   architectureSection,
   nextSection,

@@ -39,6 +39,7 @@ export async function writeReport(dir: string, key: string, facts: ReportFacts):
     html: `${prefix}/report.html`,
     json: `${prefix}/report.json`,
     headline: told,
+    ...(facts.earlier && { earlier: `artifacts/report/${facts.earlier.report}/report.md` }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { PairOutcome } from '../../eval/compare.ts';
 import type { DepartureId } from '../departures.ts';
 import { code, type Inline, strong, text } from '../document.ts';
 import type { AdviceId } from '../goodput.ts';
+import type { Night } from '../nights.ts';
 
 const plural = (count: string, one: string, many = `${one}s`): string => `${count} ${count === '1' ? one : many}`;
 
@@ -25,6 +26,26 @@ export const en = {
     none: 'none',
     setting: 'Setting',
     value: 'Value',
+  },
+  nights: {
+    heading: 'The last nights',
+    intro: 'Runs of the same recipe over the same source, oldest first; this one is the last line.',
+    unchanged: (report: Inline) =>
+      text`${strong('Nothing has changed since an earlier run')}: data, model, recipe and code are the same, so all of it was served from the store and no GPU was used. The report of that run: ${report}.`,
+    headers: {
+      started: 'Started, UTC',
+      state: 'State',
+      data: 'Data',
+      base: 'Base',
+      tuned: 'Tuned',
+      interval: '95 % interval',
+      loss: 'Loss',
+      gpuHours: 'GPU hours',
+      goodput: 'Goodput',
+      report: 'Report',
+    },
+    states: { done: 'done', unchanged: 'unchanged' } satisfies Record<Night['state'], string>,
+    thisOne: 'this one',
   },
   duration: (seconds: number): string => {
     if (seconds < 60) return `${Number(seconds.toFixed(1))} s`;

@@ -16,6 +16,26 @@ export const zh: Messages = {
     setting: '设置',
     value: '取值',
   },
+  nights: {
+    heading: '最近几夜',
+    intro: '对同一数据源使用同一配方的各次运行，由旧到新；最后一行是本次运行。',
+    unchanged: (report) =>
+      text`${strong('与先前的一次运行相比没有任何变化')}：数据、模型、配方和代码都相同，因此全部结果取自存储，没有使用 GPU。那次运行的报告：${report}。`,
+    headers: {
+      started: '开始时间（UTC）',
+      state: '状态',
+      data: '数据',
+      base: '微调前',
+      tuned: '微调后',
+      interval: '95 % 区间',
+      loss: '损失',
+      gpuHours: 'GPU 小时',
+      goodput: '有效时间占比',
+      report: '报告',
+    },
+    states: { done: '完成', unchanged: '无变化' },
+    thisOne: '本次',
+  },
   duration: (seconds) => {
     if (seconds < 60) return `${Number(seconds.toFixed(1))} 秒`;
     const minutes = Math.round(seconds / 60);

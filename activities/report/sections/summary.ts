@@ -3,6 +3,7 @@ import type { Tone } from '../document.ts';
 import type { Accuracy, ReportFacts } from '../facts.ts';
 import type { Messages } from '../messages/catalogue.ts';
 import { grouped, percent, points, significant } from '../numbers.ts';
+import { toReport } from './nights.ts';
 import type { Section } from './section.ts';
 
 const tones: Record<ReportFacts['verdict'], Tone> = {
@@ -40,7 +41,10 @@ export const summarySection: Section = ({ facts, messages }) => {
       tone: tones[verdict],
       label: label[verdict],
       headline: headline(facts, messages),
-      lines: [meaning[verdict](grouped(difference?.questions ?? 0))],
+      lines: [
+        meaning[verdict](grouped(difference?.questions ?? 0)),
+        ...(facts.earlier ? [messages.nights.unchanged(toReport(facts.earlier))] : []),
+      ],
     },
     {
       kind: 'tiles',
