@@ -16,6 +16,8 @@ export interface FailureDetails {
   DiskFull: { path: string };
   TrainerCrashed: { exitCode: number | null; signal: string | null; step: number | null; log: string };
   NoProgress: { step: number | null; attempts: number };
+  /** policy.maxGpuHours is used up; what was trained is saved. */
+  CapReached: { maxGpuHours: number };
   /** The attempt would start below a step that the run has seen committed. */
   CheckpointLost: { seenStep: number; foundStep: number };
   InvalidSpec: { problems: string[] };
@@ -39,6 +41,7 @@ export const verdicts: Record<FailureType, Verdict> = {
   DiskFull: 'retry-elsewhere',
   TrainerCrashed: 'retry',
   NoProgress: 'park',
+  CapReached: 'park',
   CheckpointLost: 'park',
   InvalidSpec: 'fail',
   DatasetRejected: 'fail',
@@ -57,9 +60,10 @@ export class ReverieFailure<T extends FailureType = FailureType> extends Error {
   readonly type: T;
   /**
    * An attempt at training adds the step of its newest checkpoint in the store; one that has looked for its artifact
-   * says so, since it need not be looked for again before the next.
+   * says so, since it need not be looked for again before the next. A GPU stage tells the GPU-seconds that it took: an
+   * attempt at training those of all this run's attempts, any other its own.
    */
-  readonly details: FailureDetails[T] & { checkpointStep?: number | null; lookedUp?: boolean };
+  readonly details: FailureDetails[T] & { checkpointStep?: number | null; lookedUp?: boolean; gpuSeconds?: number };
 
   constructor(type: T, message: string, details: FailureDetails[T], options?: ErrorOptions) {
     super(message, options);

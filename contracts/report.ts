@@ -1,4 +1,5 @@
 /** What a report is rendered from: everything that the workflow knows about a run, without the artifacts' contents. */
+import type { Cost } from './cost.ts';
 import type { TrainingLedger } from './ledger.ts';
 import type { RunSpec } from './run-spec.ts';
 import type {
@@ -39,6 +40,8 @@ export interface ReportInput {
   /** Attempts at training: 0 when it was served from the store, 1 when nothing happened. */
   attempts: number;
   gpuHours: number;
+  /** Absent in a run that was begun by an earlier version. */
+  cost?: Cost | undefined;
   /** Null where no attempt has left an account; absent in a run that was begun by an earlier version. */
   ledger?: TrainingLedger | null | undefined;
   /** Null where promotion was not asked for. */

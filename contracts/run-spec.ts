@@ -215,6 +215,21 @@ const policySchema = z.strictObject({
     .nullable()
     .default(null)
     .describe("Share of the GPU queue this run belongs to, such as a team's name."),
+  maxGpuHours: z
+    .number()
+    .gt(0)
+    .nullable()
+    .default(null)
+    .describe(
+      'Most GPU-hours of this run, training and evaluation together; past them it saves a checkpoint and parks. Null is no cap.',
+    ),
+  gpuHourPrice: z
+    .number()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe('Price of one GPU-hour, for the cost that status and report tell; null tells hours alone.'),
+  currency: z.string().min(1).max(8).default('USD').describe('Currency of that price.'),
   parkDeadlineHours: z
     .number()
     .gt(0)
@@ -276,8 +291,9 @@ function changesTo(schema: z.ZodObject): z.ZodObject {
   return z.strictObject(Object.fromEntries(fields));
 }
 
-/** What `resume` may change: the train and eval parts, any subset of their fields, as deep as they go. */
+/** What `resume` may change: the train, eval and policy parts, any subset of their fields, as deep as they go. */
 export const changesSchema = z.strictObject({
   train: changesTo(trainSchema).optional(),
   eval: changesTo(evalSchema).optional(),
+  policy: changesTo(policySchema).optional(),
 });

@@ -1,4 +1,5 @@
 /** What a person or a program can ask of a run in flight: the names and shapes of its query, updates and signal. */
+import type { Cost } from './cost.ts';
 import type { Verdict } from './failures.ts';
 import type { TrainingLedger } from './ledger.ts';
 import type { RunState } from './search-attributes.ts';
@@ -55,6 +56,8 @@ export interface Progress {
   at: string;
   /** Share of the training's time, all attempts included, in which it came forward. */
   goodput?: number;
+  /** Of all this run's attempts at the training so far. */
+  gpuSeconds?: number;
   /** Where that is what the note is for. */
   notices?: Notice[];
 }
@@ -80,6 +83,7 @@ export interface RunStatus {
   /** Attempts at training: 0 when it was served from the store, 1 when nothing happened. */
   attempts: number;
   gpuHours: number;
+  cost: Cost;
   accuracy: { base: number | null; tuned: number | null; n: number } | null;
   weightsSha256: string | null;
   /** Where the training's time went; null until it is done. */
@@ -107,7 +111,7 @@ export interface RunResult {
 }
 
 export interface ResumeRequest {
-  changes?: { train?: Record<string, unknown>; eval?: Record<string, unknown> };
+  changes?: Partial<Record<'train' | 'eval' | 'policy', Record<string, unknown>>>;
 }
 
 export interface AbortRequest {

@@ -5,6 +5,10 @@ import type { StageFailure } from './decisions.ts';
 /** Markdown, for the details pane of the UI and for `watch`. */
 export function advise(failure: StageFailure, stage: StageName): string {
   switch (failure.type) {
+    case 'CapReached': {
+      const raised = 2 * Number(failure.details.maxGpuHours);
+      return `Press **Update**, choose \`resume\` with ${changes({ policy: { maxGpuHours: raised } })}, or with another cap above what is spent: ${stage} goes on from what is saved, to the same result.`;
+    }
     case 'OutOfMemory':
       return stage === 'train'
         ? `Press **Update**, choose \`resume\` with ${changes({ train: { queue: 'NAME' } })} to go on with a class of larger hosts, from the newest checkpoint. A shorter \`filter.maxTokens\` changes the data, so it needs a new run: **Start Workflow Like This One**.`

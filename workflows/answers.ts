@@ -26,7 +26,7 @@ interface Listener {
 export function answerMessages({ run, spec, runner, scope, show }: Listener): Told {
   const told: Told = { aborted: null };
 
-  setHandler(statusQuery, () => run.status());
+  setHandler(statusQuery, () => run.status(spec.known?.policy));
 
   setHandler(progressSignal, (progress) => {
     if (!isProgress(progress)) return;
@@ -67,10 +67,19 @@ export function answerMessages({ run, spec, runner, scope, show }: Listener): To
 /** Anybody can send a signal, and one that a handler throws on would stop the run. */
 function isProgress(value: Progress | null | undefined): value is Progress {
   if (typeof value !== 'object' || value === null || !stageNames.includes(value.stage)) return false;
-  const { loss, tokensPerSecond, etaSeconds, checkpointStep, samplesDone, samples, goodput = null } = value;
+  const {
+    loss,
+    tokensPerSecond,
+    etaSeconds,
+    checkpointStep,
+    samplesDone,
+    samples,
+    goodput = null,
+    gpuSeconds = null,
+  } = value;
   return (
     [value.step, value.steps, value.attempt, checkpointStep ?? 0].every(Number.isInteger) &&
-    [loss, tokensPerSecond, etaSeconds, samplesDone, samples, goodput].every(
+    [loss, tokensPerSecond, etaSeconds, samplesDone, samples, goodput, gpuSeconds].every(
       (it) => it === null || typeof it === 'number',
     ) &&
     [value.phase, value.at].every((it) => typeof it === 'string')

@@ -59,6 +59,11 @@ export function decide(failure: StageFailure, stage: StageName, counts: FailureC
       return again(verdict, before, policy.maxStoreFailures, failure, Math.min(15 * 2 ** before, 900));
     case 'ArtifactMissing':
       return again(verdict, before, MISSING_ARTIFACTS, failure);
+    case 'CapReached':
+      // A person may have raised it while the attempt ran.
+      return (policy.maxGpuHours ?? Infinity) > Number(failure.details.maxGpuHours)
+        ? { kind: 'again', verdict: 'retry', action: 'goes on under the raised cap', delaySeconds: 0 }
+        : park('policy.maxGpuHours is used up');
     case 'NoProgress':
     case 'CheckpointLost':
       return park('no further try would help');

@@ -1,4 +1,5 @@
 /** The run as Markdown for the details pane of Temporal's UI: what happens, what happened, what to press. */
+import { describeCost } from '../contracts/cost.ts';
 import type { Progress, RunStatus, StageStatus } from '../contracts/workflow-api.ts';
 
 const marks: Record<StageStatus['state'], string> = {
@@ -36,7 +37,7 @@ export function details(status: RunStatus): string {
     });
     parts.push(`### Incidents (${status.incidents.length})`, items.join('\n\n'));
   }
-  if (status.gpuHours > 0) parts.push(`GPU time so far: ${status.gpuHours.toFixed(2)} h.`);
+  if (status.gpuHours > 0) parts.push(`Cost so far: ${describeCost(status.cost)}.`);
   if (status.report) parts.push(`Report: \`${status.report}\``);
   return parts.join('\n\n');
 }

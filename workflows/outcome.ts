@@ -74,6 +74,7 @@ export function reportInput(told: Told, run: RunRecord, promote: PromoteSummary 
     incidents: run.incidents,
     attempts: run.attempts,
     gpuHours: run.gpuSeconds / 3600,
+    cost: run.cost(spec.policy),
     ledger: run.ledger,
     promote,
   };

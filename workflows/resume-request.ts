@@ -1,4 +1,5 @@
 /** Whether a `resume` may be accepted now, and why not: pure, for the update's validator and for tests. */
+import { costOf, gpuSecondsLeft } from '../contracts/cost.ts';
 import { changesSchema, type RunSpec } from '../contracts/run-spec.ts';
 import { applyChanges, explainIssues } from '../contracts/spec-problems.ts';
 import type { StageName } from '../contracts/stages.ts';
@@ -20,6 +21,8 @@ export function objectionTo(request: unknown, run: RunRecord, spec: RunSpec | nu
     const problems = problemsOf(changes, spec);
     if (problems.length > 0) return `The changes were not taken. ${problems.join(' ')}`;
   }
+  const capped = spec !== null && run.parked !== null ? stillCapped(spec, changes, run) : null;
+  if (capped !== null) return capped;
   if (!hasChanges(changes)) {
     if (run.parked) return null;
     return `The run is ${run.state}, not parked; resume without changes has nothing to do; look at the status query.`;
@@ -29,6 +32,15 @@ export function objectionTo(request: unknown, run: RunRecord, spec: RunSpec | nu
     return `The changes were not taken: they would alter ${finished.join(' and ')}, which ${finished.length === 1 ? 'is' : 'are'} finished or at work; expected changes to what is still to come; start a new run with them, its unchanged stages are served from the store.`;
   }
   return null;
+}
+
+/** Going on under a cap that is used up would park the run again on the spot. */
+function stillCapped(spec: RunSpec, changes: Changes | undefined, run: RunRecord): string | null {
+  const applied = applyChanges(spec, changes ?? {});
+  const { policy } = applied.ok ? applied.spec : spec;
+  if (gpuSecondsLeft(run.gpuSeconds, policy) !== 0) return null;
+  const { maxGpuHours, gpuHours } = costOf(run.gpuSeconds, policy);
+  return `policy.maxGpuHours is ${maxGpuHours}, and ${gpuHours.toFixed(2)} GPU-hours are spent; expected a cap above that; write ${JSON.stringify({ changes: { policy: { maxGpuHours: 2 * Math.ceil(gpuHours) } } })}, or abort the run.`;
 }
 
 /** `{"changes": {"train": {}}}` asks for nothing. */

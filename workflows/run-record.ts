@@ -1,5 +1,7 @@
 /** The state of a run, in memory: what `status` answers and the details pane shows. No I/O, no Temporal. */
+import { type Cost, costOf } from '../contracts/cost.ts';
 import type { TrainingLedger } from '../contracts/ledger.ts';
+import type { RunSpec } from '../contracts/run-spec.ts';
 import type { RunState } from '../contracts/search-attributes.ts';
 import { type StageName, type StageResult, stageNames, type TrainingStory } from '../contracts/stages.ts';
 import {
@@ -33,13 +35,15 @@ export class RunRecord {
   /** The optimizer step that training has come to, as far as the run has heard. */
   step: number | null = null;
   attempts = 0;
-  gpuSeconds = 0;
   accuracy: RunStatus['accuracy'] = null;
   weightsSha256: string | null = null;
   ledger: TrainingLedger | null = null;
   report: string | null = null;
   #ended: RunState | null = null;
   #training: string | null = null;
+  /** GPU-seconds of each training, over all its attempts, and those of everything else. */
+  readonly #trainings = new Map<string | null, number>();
+  #otherGpuSeconds = 0;
   /** Two stages can wait at once; one resume takes both on. */
   readonly #parked = new Map<StageName, ParkedStatus>();
   readonly #counts = new Map<StageName, FailureCounts>();
@@ -56,6 +60,21 @@ export class RunRecord {
     const found = this.stages.find((stage) => stage.name === name);
     if (!found) throw new RangeError(`no stage ${name}`);
     return found;
+  }
+
+  get gpuSeconds(): number {
+    return [...this.#trainings.values()].reduce((sum, seconds) => sum + seconds, this.#otherGpuSeconds);
+  }
+
+  /** Without those of the training under way, whose attempts keep count of their own. */
+  get gpuSecondsBesideTraining(): number {
+    return this.gpuSeconds - (this.#trainings.get(this.#training) ?? 0);
+  }
+
+  /** A training tells the sum over its attempts so far, again and again; other stages what was spent just now. */
+  spend(stage: StageName, gpuSeconds: number): void {
+    if (stage !== 'train') this.#otherGpuSeconds += gpuSeconds;
+    else this.#trainings.set(this.#training, Math.max(gpuSeconds, this.#trainings.get(this.#training) ?? 0));
   }
 
   /** The stage that a person would name: the one that waits for them, or else the furthest one at work. */
@@ -80,6 +99,7 @@ export class RunRecord {
     const counted = type ?? 'unknown';
     this.#counts.set(stage, { ...counts, [counted]: (counts[counted] ?? 0) + 1 });
     if (typeof details.checkpointStep === 'number') this.#seeCheckpoint(details.checkpointStep);
+    if (typeof details.gpuSeconds === 'number') this.spend(stage, details.gpuSeconds);
     this.incidents.push({ stage, type: type ?? 'Unknown', message, verdict, action, at: at.toISOString() });
   }
 
@@ -110,7 +130,10 @@ export class RunRecord {
 
   take(progress: Progress): void {
     this.progress = progress;
-    if (progress.stage === 'train') this.step = progress.step;
+    if (progress.stage === 'train') {
+      this.step = progress.step;
+      this.spend('train', progress.gpuSeconds ?? 0);
+    }
     if (progress.checkpointStep !== null) this.#seeCheckpoint(progress.checkpointStep);
   }
 
@@ -125,7 +148,7 @@ export class RunRecord {
   /** What a training's attempts have said and measured, those that failed included. */
   takeStory({ ledger, notices = [], gpuSeconds = 0 }: Partial<TrainingStory>): void {
     this.ledger = ledger ?? this.ledger;
-    this.gpuSeconds += gpuSeconds;
+    this.spend('train', gpuSeconds);
     for (const notice of notices) this.notice('train', notice);
   }
 
@@ -138,7 +161,12 @@ export class RunRecord {
     return isUnchanged(this.stages);
   }
 
-  status(): RunStatus {
+  cost(policy: RunSpec['policy'] | null | undefined): Cost {
+    return costOf(this.gpuSeconds, policy);
+  }
+
+  /** `policy` is null while no spec is known. */
+  status(policy: RunSpec['policy'] | null = null): RunStatus {
     return {
       state: this.state,
       stage: this.current,
@@ -148,6 +176,7 @@ export class RunRecord {
       parked: this.parked,
       attempts: this.attempts,
       gpuHours: this.gpuSeconds / 3600,
+      cost: this.cost(policy),
       accuracy: this.accuracy,
       weightsSha256: this.weightsSha256,
       ledger: this.ledger,

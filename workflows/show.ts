@@ -10,7 +10,7 @@ import type { RunRecord } from './run-record.ts';
 export function createShow(run: RunRecord, spec: () => RunSpec | null): () => void {
   const shown = new Map<string, unknown>();
   return () => {
-    setCurrentDetails(details(run.status()));
+    setCurrentDetails(details(run.status(spec()?.policy)));
     const news = attributesOf(run, spec()).filter(({ key, value }) => shown.get(key.name) !== value);
     if (news.length === 0) return;
     for (const { key, value } of news) shown.set(key.name, value);

@@ -68,10 +68,15 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
   async function trainOnGpu(
     inputs: Pick<TrainRequest, 'spec' | 'filtered' | 'model'>,
   ): Promise<StageResult<TrainSummary>> {
-    const { seenStep, leaveOutSteps } = run;
+    const { seenStep, leaveOutSteps, gpuSecondsBesideTraining } = run;
     run.attempts++;
     const call = gpu(inputs.spec, 'train', 'Fine-tune');
-    const result = await call.train({ ...inputs, seenStep, leaveOutSteps: [...leaveOutSteps] });
+    const result = await call.train({
+      ...inputs,
+      seenStep,
+      leaveOutSteps: [...leaveOutSteps],
+      gpuSecondsElsewhere: gpuSecondsBesideTraining,
+    });
     // Temporal's own retries, after preemptions, are attempts too.
     run.attempts += (result.attempt ?? 1) - 1;
     return result;
@@ -152,11 +157,16 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
         const result = await served(
           canonicalJson(inputs.spec.eval),
           () => cpu(`Look for this evaluation of the ${which} model in the store`).lookUpEval(inputs),
-          () => gpu(inputs.spec, 'eval', `Evaluate the ${which} model`).evaluate({ ...inputs, which }),
+          () =>
+            gpu(inputs.spec, 'eval', `Evaluate the ${which} model`).evaluate({
+              ...inputs,
+              which,
+              gpuSecondsElsewhere: run.gpuSeconds,
+            }),
         );
         const { accuracy, samples } = result.summary;
         run.accuracy = { base: null, tuned: null, ...run.accuracy, [which]: accuracy, n: samples };
-        run.gpuSeconds += result.gpuSeconds ?? 0;
+        run.spend(`eval ${which}`, result.gpuSeconds ?? 0);
         return result;
       };
       return runner.artifact(`eval ${which}`, attempt, describeEval);

@@ -1,4 +1,5 @@
 /** The eval stage, of base and tuned model alike: its look-up for the CPU queue, and the work for a GPU worker. */
+import { isReverieFailure } from '../../contracts/failures.ts';
 import { evalKey } from '../../contracts/stage-keys.ts';
 import type { EvalSummary, StageResult } from '../../contracts/stages.ts';
 import type { ActivityDeps } from '../deps.ts';
@@ -30,10 +31,12 @@ export function createEvalActivities(deps: GpuDeps) {
         context.describe(view.details);
         return evaluate({ request, evalKey: key, deps, execution: here, context, view });
       };
+      const startedMs = performance.now();
       try {
         const result = await runStage({ deps, stage: 'eval', key, work });
         return { ...result, attempt: here.attempt, gpuSeconds: result.seconds * deps.gpus };
       } catch (error) {
+        if (isReverieFailure(error)) error.details.gpuSeconds = ((performance.now() - startedMs) / 1000) * deps.gpus;
         throw asTrainerFailure(error);
       }
     },

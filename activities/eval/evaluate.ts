@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { ArtifactRef, EvalSummary } from '../../contracts/stages.ts';
 import { type Prediction, predictionSchema, type TrainerEvalSpec } from '../../contracts/trainer.ts';
+import { startCap } from '../cap.ts';
 import type { Execution, GpuDeps } from '../gpu-deps.ts';
 import type { StageContext } from '../stage.ts';
 import { EvalShards } from '../store/shards.ts';
@@ -18,6 +19,8 @@ export interface EvalRequest {
   /** The base model's artifact, or a training's, whose model is in a folder of its own. */
   model: ArtifactRef;
   which: 'base' | 'tuned';
+  /** GPU-seconds of the run so far; absent in one begun by an earlier version. */
+  gpuSecondsElsewhere?: number;
 }
 
 export interface EvalAttempt {
@@ -38,6 +41,13 @@ export async function evaluate({
   view,
 }: EvalAttempt): Promise<EvalSummary> {
   const { spec, model } = request;
+  const cap = startCap({
+    policy: spec.policy,
+    gpuSeconds: request.gpuSecondsElsewhere ?? 0,
+    gpus: deps.gpus,
+    signal: context.signal,
+    graceSeconds: deps.graceSeconds,
+  });
   const transfer = view.counting('bytesRead', context.transfer);
   const [filteredDir, modelDir] = await Promise.all([
     deps.artifacts.fetch(request.filtered, transfer),
@@ -58,9 +68,9 @@ export async function evaluate({
       attempt: execution.attemptPrefix,
       cacheDir: deps.cacheDir,
       ranks: 1,
-      signal: context.signal,
+      signal: cap.signal,
       deadlines: spec.policy.phaseDeadlineSeconds,
-      graceSeconds: deps.graceSeconds,
+      graceSeconds: cap.graceSeconds,
       onAlive: () => context.progress(0),
       onEvent: (event) => {
         view.take(event);
@@ -76,7 +86,10 @@ export async function evaluate({
           );
       },
     });
+  } catch (error) {
+    throw cap.explain(error);
   } finally {
+    cap.clear();
     await Promise.all(uploads);
     context.signal.throwIfAborted();
   }

@@ -104,6 +104,7 @@ const inputFields: Record<keyof ReportInput, true> = {
   incidents: true,
   attempts: true,
   gpuHours: true,
+  cost: true,
   ledger: true,
   promote: true,
 };

@@ -1,4 +1,5 @@
 /** The train stage: its look-up for the CPU queue, and one attempt at it for a GPU worker. */
+import { isReverieFailure } from '../../contracts/failures.ts';
 import { trainKey } from '../../contracts/stage-keys.ts';
 import type { StageResult, TrainSummary } from '../../contracts/stages.ts';
 import type { ActivityDeps } from '../deps.ts';
@@ -57,6 +58,7 @@ export function createTrainActivities(deps: GpuDeps) {
         await log.end('done');
         return { ...result, attempt: here.attempt, ...(await log.story()) };
       } catch (error) {
+        if (isReverieFailure(error)) error.details.gpuSeconds = log.gpuSeconds();
         await log.failed(error);
         throw asTrainerFailure(error);
       }

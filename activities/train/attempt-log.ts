@@ -67,6 +67,13 @@ export class AttemptLog {
     return ledger && goodput(ledger);
   }
 
+  /** Of all this run's attempts at the training, this one up to now included. */
+  gpuSeconds(): number {
+    const { workflowId, gpus } = this.#head;
+    const earlier = this.#earlier.filter((attempt) => attempt.workflowId === workflowId);
+    return earlier.reduce((sum, attempt) => sum + wallOf(attempt) * attempt.gpus, this.#seconds() * gpus);
+  }
+
   notice(notice: Notice): void {
     this.#account?.notice(notice);
     this.#onNotice(notice);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { isReverieFailure, ReverieFailure } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { ArtifactRef, TrainSummary } from '../../contracts/stages.ts';
+import { type Cap, startCap } from '../cap.ts';
 import { giveUpAfter } from '../give-up-after.ts';
 import type { Execution, GpuDeps } from '../gpu-deps.ts';
 import type { StageContext } from '../stage.ts';
@@ -28,6 +29,8 @@ export interface TrainRequest {
   seenStep: number | null;
   /** Steps whose batch diverged, to be left out. */
   leaveOutSteps: number[];
+  /** GPU-seconds of the run beside this training, as far as it knows; absent in one begun by an earlier version. */
+  gpuSecondsElsewhere?: number;
 }
 
 export interface TrainAttempt {
@@ -41,20 +44,29 @@ export interface TrainAttempt {
 }
 
 export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
-  const { trainKey, deps, execution, log } = attempt;
+  const { request, trainKey, deps, execution, context, log } = attempt;
   const attempts = new Attempts(deps.store, trainKey);
   const folder = await openTrainingFolder(deps.cacheDir, trainKey, execution.attemptPrefix, (dead, remains) =>
     completeRecord(attempts, dead, join(remains, 'events.jsonl')),
   );
+  let cap: Cap | null = null;
   try {
     await log.begin();
-    return await trainIn(folder, attempt);
+    cap = startCap({
+      policy: request.spec.policy,
+      gpuSeconds: (request.gpuSecondsElsewhere ?? 0) + log.gpuSeconds(),
+      gpus: deps.gpus,
+      signal: context.signal,
+      graceSeconds: deps.graceSeconds,
+    });
+    return await trainIn(folder, attempt, cap);
   } finally {
+    cap?.clear();
     await folder.release();
   }
 }
 
-async function trainIn(folder: TrainingFolder, attempt: TrainAttempt): Promise<TrainSummary> {
+async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap): Promise<TrainSummary> {
   const { request, trainKey, deps, execution, context, view, log } = attempt;
   const { spec } = request;
   const transfer = view.counting('bytesRead', context.transfer);
@@ -104,11 +116,12 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt): Promise<T
       attempt: execution.attemptPrefix,
       cacheDir: deps.cacheDir,
       ranks: deps.ranks,
-      signal: context.signal,
+      signal: cap.signal,
       deadlines: spec.policy.phaseDeadlineSeconds,
-      graceSeconds: deps.graceSeconds,
+      graceSeconds: cap.graceSeconds,
       onAlive: () => context.progress(0),
       onEvent: (event) => {
+        view.details.gpuSeconds = log.gpuSeconds();
         view.take(event, log.take(event));
         context.progress();
         if (event.type === 'plan') plan = event;
@@ -125,8 +138,9 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt): Promise<T
       .settled()
       .catch((reason: unknown) => deps.log.warn({ err: reason }, 'the last checkpoint stayed on this host'));
     context.signal.throwIfAborted();
-    if (isReverieFailure(error)) error.details.checkpointStep = view.details.checkpointStep;
-    throw error;
+    const failure = cap.explain(error);
+    if (isReverieFailure(failure)) failure.details.checkpointStep = view.details.checkpointStep;
+    throw failure;
   }
   await publisher.settled().catch(() => {});
   if (plan === null)

@@ -13,6 +13,7 @@ import { spendings, wallSeconds } from '../../contracts/ledger.ts';
 import type { RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
+import { pathWithGpus } from '../fixtures/nvidia-smi.ts';
 import { python } from '../fixtures/python.ts';
 import {
   attemptRecords,
@@ -34,10 +35,17 @@ const spec = smallSpec(STEPS);
 let stack: TestStack;
 let undisturbed: RunResult;
 let artifact: Awaited<ReturnType<typeof trainArtifact>>;
+let gpus: Awaited<ReturnType<typeof pathWithGpus>>;
 before(async () => {
-  if (skip === false) stack = await startTestStack();
+  if (skip !== false) return;
+  gpus = await pathWithGpus(1);
+  process.env.PATH = gpus.PATH;
+  stack = await startTestStack();
 });
-after(() => stack?.stop());
+after(async () => {
+  await stack?.stop();
+  if (skip === false) await rm(gpus.folder, { recursive: true });
+});
 
 /** Every test trains anew. */
 beforeEach(async () => {
@@ -148,4 +156,48 @@ test('loses no step when the GPU worker is told to stop', { skip, timeout }, asy
   await stack.startGpuWorker();
   await assertResumed(handle, { from: stopped.step, to: stopped.step });
   assert.equal((await attempts())[0]?.ended?.step, stopped.step);
+});
+
+test('parks at a checkpoint when its GPU-hours are used up, and goes on to the same weights', {
+  skip,
+  timeout,
+}, async () => {
+  const seconds = 6;
+  const handle = await startRun({
+    client: stack.client,
+    workflowId: 'crash-cap',
+    spec: { ...spec, policy: { ...spec.policy, maxGpuHours: seconds / 3600, gpuHourPrice: 3600 } },
+  });
+  const next = () =>
+    eventually(
+      'parked or over',
+      async () => {
+        const status = await handle.query<RunStatus>('status');
+        return status.state === 'running' ? null : status;
+      },
+      90_000,
+    );
+  let parked = await next();
+  const first = parked;
+  // Loading may have used it all on a slow machine: a little more each time, until it has saved in mid-training.
+  while ((await storedSteps(stack)).length === 0) {
+    await handle.executeUpdate('resume', {
+      args: [{ changes: { policy: { maxGpuHours: parked.cost.gpuHours + seconds / 3600 } } }],
+    });
+    parked = await next();
+  }
+  assert.equal(first.incidents[0]?.type, 'CapReached');
+  assert.ok(
+    first.cost.gpuHours * 3600 >= seconds && Math.abs((first.cost.amount ?? 0) - first.cost.gpuHours * 3600) < 1e-6,
+    JSON.stringify(first.cost),
+  );
+  assert.deepEqual(await marked(CACHE_MARK, stack.cacheDir), [], 'the GPU is free');
+  const saved = (await storedSteps(stack)).at(-1);
+  assert.match(parked.parked?.holds ?? '', new RegExp(`the checkpoint of step ${saved}$`));
+  await assert.rejects(async () => handle.executeUpdate('resume', { args: [{}] }), /./);
+  await handle.executeUpdate('resume', { args: [{ changes: { policy: { maxGpuHours: null } } }] });
+  assert.equal(((await handle.result()) as RunResult).weightsSha256, undisturbed.weightsSha256);
+  const { fromStep } = (await attempts()).at(-1) ?? {};
+  assert.equal(fromStep, saved, 'nothing was done again');
+  assert.deepEqual(await trainArtifact(), artifact);
 });

@@ -77,7 +77,7 @@ export async function attemptRecords({ storeDir }: Pick<TestStack, 'storeDir'>):
 }
 
 export async function storedSteps({ storeDir }: Pick<TestStack, 'storeDir'>): Promise<number[]> {
-  const names = await readdir(join(storeDir, 'checkpoints'), { recursive: true });
+  const names = await readdir(join(storeDir, 'checkpoints'), { recursive: true }).catch(() => []);
   const steps = names.flatMap((name) => /step-(\d+)\/manifest\.json$/.exec(name)?.[1] ?? []).map(Number);
   return steps.sort((a, b) => a - b);
 }

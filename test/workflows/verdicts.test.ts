@@ -63,6 +63,27 @@ suite('a run', { concurrency: true }, () => {
     assert.equal((await run.attributes()).ReverieState, 'done');
   });
 
+  test('parks at its cap, refuses to go on under it, and goes on with the same training under a higher one', async () => {
+    const spec = { policy: { maxGpuHours: 2, gpuHourPrice: 3 } };
+    const run = await house.start('capped', spec, {
+      train: ({ call }) => {
+        if (call > 1) return;
+        const error = failure('CapReached', { maxGpuHours: 2 }, 'the hours are used up') as ReverieFailure;
+        throw Object.assign(error, { details: { ...error.details, gpuSeconds: 7300, checkpointStep: 40 } });
+      },
+    });
+    const { parked, cost } = await run.parked();
+    assert.deepEqual(cost, { gpuHours: 7300 / 3600, maxGpuHours: 2, amount: (3 * 7300) / 3600, currency: 'USD' });
+    assert.match(parked?.holds ?? '', /the checkpoint of step 40/);
+    assert.match(await run.details(), /Cost so far: 2\.03 of at most 2 GPU-hours, 6\.08 USD\./);
+    await assert.rejects(run.resume({}), ({ cause }: Error) => /2\.03 GPU-hours are spent/.test(String(cause)));
+    assert.equal((await run.status()).state, 'parked');
+    await run.resume({ changes: { policy: { maxGpuHours: 4 } } });
+    await run.result();
+    const last = run.calls('train').at(-1)?.input;
+    assert.deepEqual([last?.spec.policy.maxGpuHours, last?.seenStep], [4, 40]);
+  });
+
   test('takes six events for each failure that it judges, and five more where it waits first', async () => {
     const lengths: Record<string, number> = {};
     const hung = failure('TrainerHung', { phase: 'train', seconds: 900, step: 5 });

@@ -107,6 +107,7 @@ function trainingRows(input: SectionInput): Parameters<typeof settings>[1] {
     ],
     [names.memory, bytes(train.peakMemoryBytes)],
     [names.gpuHours, String(Number(facts.gpuHours.toFixed(2)))],
+    [names.cost, facts.cost?.amount == null ? null : `${facts.cost.amount.toFixed(2)} ${facts.cost.currency}`],
     [names.attempts, grouped(facts.attempts)],
     [names.finalLoss, significant(train.finalLoss)],
     [

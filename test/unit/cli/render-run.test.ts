@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Observation } from '../../../cli/observe.ts';
 import { liveFigures, PlainLines, renderRun } from '../../../cli/render-run.ts';
+import { costOf } from '../../../contracts/cost.ts';
 import { type StageName, stageNames } from '../../../contracts/stages.ts';
 import type { HeartbeatDetails, RunStatus, StageStatus } from '../../../contracts/workflow-api.ts';
 
@@ -43,6 +44,7 @@ function observation(
       parked: null,
       attempts: 0,
       gpuHours: 0,
+      cost: costOf(0, null),
       accuracy: null,
       weightsSha256: null,
       ledger: null,

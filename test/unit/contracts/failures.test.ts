@@ -14,6 +14,7 @@ test('every failure type has the verdict of the design', () => {
     DiskFull: 'retry-elsewhere',
     TrainerCrashed: 'retry',
     NoProgress: 'park',
+    CapReached: 'park',
     CheckpointLost: 'park',
     InvalidSpec: 'fail',
     DatasetRejected: 'fail',

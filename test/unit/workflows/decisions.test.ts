@@ -37,6 +37,7 @@ const rows: [FailureType | null, Record<string, unknown>, string, number[]][] = 
   ['DiskFull', {}, `${'a'.repeat(20)}p`, [15, 30, 60]],
   ['ArtifactMissing', {}, 'aap', [0, 0]],
   ['NoProgress', {}, 'p', []],
+  ['CapReached', { maxGpuHours: 2 }, 'aaa', [0]], // Under no cap: a person has taken it away.
   ['CheckpointLost', {}, 'p', []],
   ['InvalidSpec', {}, 'f', []],
   ['DatasetRejected', {}, 'f', []],
@@ -88,6 +89,12 @@ test('a budget that is used up says how often it was tried', () => {
 test('one type does not use up the budget of another', () => {
   const counts = { TrainerHung: 9, Diverged: 9, HardwareFault: 9, StoreUnavailable: 99, unknown: 9 };
   assert.equal(decide(failureOf('TrainerCrashed'), 'train', counts, defaults).kind, 'again');
+});
+
+test('a cap that is used up parks, unless a person has raised it meanwhile', () => {
+  const kindUnder = (maxGpuHours: number) =>
+    decide(failureOf('CapReached', { maxGpuHours: 2 }), 'train', {}, specOf({ policy: { maxGpuHours } })).kind;
+  assert.deepEqual([2, 1, 2.5].map(kindUnder), ['park', 'park', 'again']);
 });
 
 /** Global batch, micro-batch that ran out, and what is tried after it. */
@@ -173,9 +180,9 @@ test('advice for every failure says what to press, as the UI writes it', () => {
 });
 
 test('changes that advice spells out are ones that a run accepts', () => {
-  for (const type of ['OutOfMemory', 'Diverged'] as const) {
+  for (const type of ['OutOfMemory', 'Diverged', 'CapReached'] as const) {
     for (const stage of ['train', 'eval base'] as const) {
-      for (const [, json] of advise(failureOf(type), stage).matchAll(/`(\{"changes".*?\})`/g)) {
+      for (const [, json] of advise(failureOf(type, { maxGpuHours: 2 }), stage).matchAll(/`(\{"changes".*?\})`/g)) {
         const { changes } = JSON.parse(json ?? '');
         specOf(changes);
       }

@@ -44,6 +44,21 @@ test('changes are kept whenever they arrive', () => {
   }
 });
 
+test('a run that waits at its cap goes on only under a higher one', () => {
+  const run = runWith({}, true);
+  run.spend('train', 2 * 3600);
+  const spec = specOf({ policy: { maxGpuHours: 2 } });
+  for (const request of [{}, { changes: { train: { queue: 'x' } } }, { changes: { policy: { maxGpuHours: 1.5 } } }]) {
+    assert.match(
+      objectionTo(request, run, spec) ?? '',
+      /^policy\.maxGpuHours is [12.5]+, and 2\.00 .*above that; write /,
+    );
+  }
+  for (const maxGpuHours of [2.5, null]) {
+    assert.equal(objectionTo({ changes: { policy: { maxGpuHours } } }, run, spec), null);
+  }
+});
+
 /** Request, and what is said about it. */
 const senseless: [unknown, RegExp][] = [
   [null, /^resume got null; expected an object; write \{\} or /],
@@ -52,7 +67,7 @@ const senseless: [unknown, RegExp][] = [
   [{ change: {} }, /^resume does not know change; expected only "changes"; write /],
   [{ train: { epochs: 1 } }, /^resume does not know train;/],
   [{ changes: null }, /^The changes were not taken\. .*null; expected an object/],
-  [{ changes: { policy: {} } }, /policy is not a field .*; expected one of train, eval/],
+  [{ changes: { report: {} } }, /report is not a field .*; expected one of train, eval, policy/],
   [{ changes: { train: { epoch: 1 } } }, /train\.epoch is not a field .*did you mean train\.epochs\?/],
   [{ changes: { train: { epochs: '1' } } }, /train\.epochs is "1"; expected a number/],
   [{ changes: { train: { microBatchSize: 3 } } }, /globalBatchSize 16 is not a multiple of train\.microBatchSize 3/],

@@ -157,6 +157,20 @@ test('a notice becomes an incident once, though it is told by signal and with th
   assert.equal(run.status().gpuHours, 1);
 });
 
+test('counts the GPU-seconds of each training once, however often they are told', () => {
+  const run = new RunRecord();
+  run.beginTraining('one');
+  run.take(progressAt({ gpuSeconds: 100 }));
+  run.take(progressAt({ gpuSeconds: 50 }));
+  run.takeStory({ gpuSeconds: 120 });
+  run.takeStory({ gpuSeconds: 120 });
+  run.spend('eval base', 10);
+  run.spend('eval tuned', 20);
+  assert.deepEqual([run.gpuSeconds, run.gpuSecondsBesideTraining], [150, 30]);
+  run.beginTraining('another');
+  assert.deepEqual([run.gpuSeconds, run.gpuSecondsBesideTraining], [150, 150]);
+});
+
 test('keeps a bounded number of notices, of bounded length: anybody can send a signal', () => {
   const run = new RunRecord();
   const at = '2026-11-24T03:04:05.000Z';
