@@ -3,7 +3,7 @@
  * the walkthrough's recipe for Dream 7B and s1K, meant well. This schema holds at every edge (CLI, workflow, updates).
  */
 import { z } from 'zod';
-import { objectiveSchema, optimizerSchema, samplerSchema } from './trainer.ts';
+import { loraSchema, objectiveSchema, optimizerSchema, recipes, samplerSchema } from './trainer.ts';
 
 const positive = z.int().min(1);
 const source = z.string().min(1);
@@ -128,9 +128,14 @@ const trainSchema = z.strictObject({
     .default(true)
     .describe('Recompute activations in the backward pass to save memory.'),
   recipe: z
-    .enum(['auto', 'fp32', 'autocast'])
+    .enum(['auto', ...recipes])
     .default('auto')
-    .describe('Numerics: fp32; fp32 weights under bf16 autocast; auto takes autocast on CUDA and fp32 on a CPU.'),
+    .describe(
+      'Numerics: fp32 throughout; full-fp32, fp32 weights and moments under bf16 autocast; full-bf16-sr, bf16 weights with stochastic rounding and bf16 moments; full-bf16-sr-8bit, the same with 8-bit moments; lora, adapters on a bf16 base. auto takes fp32 on a CPU, and on a GPU the first of the others that fits into its memory; a training begun keeps its recipe.',
+    ),
+  lora: loraSchema
+    .prefault({})
+    .describe('Adapters of the recipe lora, on all linear maps of the blocks; it wants a higher learning rate.'),
   seed: z.int().min(0).default(42).describe('Seed of data order, noise and cutoffs.'),
   threads: positive
     .nullable()

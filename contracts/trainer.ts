@@ -65,6 +65,13 @@ export const optimizerSchema = z.strictObject({
     .describe('Largest L2 norm of the whole gradient; null does not clip.'),
 });
 
+export const loraSchema = z.strictObject({
+  rank: positive.default(16).describe('Inner size of the adapters.'),
+  alpha: z.number().gt(0).default(32).describe('An adapter counts alpha / rank times.'),
+});
+
+export const recipes = ['fp32', 'full-fp32', 'full-bf16-sr', 'full-bf16-sr-8bit', 'lora'] as const;
+
 export const samplerSchema = z.strictObject({
   algorithm: z
     .enum(['origin', 'maskgit_plus', 'topk_margin', 'entropy'])
@@ -111,10 +118,9 @@ export const trainSpecSchema = z.strictObject({
   microBatchSize: positive.describe('Rows of one forward pass of one rank.'),
   activationCheckpointing: z.boolean().describe('Recompute activations in the backward pass.'),
   recipe: z
-    .enum(['auto', 'fp32', 'autocast'])
-    .describe(
-      'Numerics: fp32 throughout; fp32 weights under bf16 autocast; auto takes autocast on CUDA and fp32 on a CPU.',
-    ),
+    .enum(['auto', ...recipes])
+    .describe("As the run spec's train.recipe; with auto a training begun keeps the recipe of its checkpoint."),
+  lora: loraSchema,
   objective: objectiveSchema,
   optimizer: optimizerSchema,
   leaveOutSteps: z
@@ -314,6 +320,7 @@ export type HistoryRecord = z.infer<typeof historySchema>;
 export const checkpointManifestSchema = z.strictObject({
   version: z.literal(1),
   identity: z.string(),
+  recipe: z.string().optional().describe('That the training began with; the earliest checkpoints lack it.'),
   step: count,
   validationLoss: z.number().nullable().describe('The newest at or before this step.'),
   files: z.array(z.strictObject({ path, size: count, sha256 })),

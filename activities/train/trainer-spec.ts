@@ -36,6 +36,7 @@ export function trainerSpec({
     microBatchSize: train.microBatchSize,
     activationCheckpointing: train.activationCheckpointing,
     recipe: train.recipe,
+    lora: train.lora,
     objective: train.objective,
     optimizer: train.optimizer,
     leaveOutSteps: [...leaveOutSteps],

@@ -5,6 +5,7 @@ import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { trainerSpec } from '../../activities/train/trainer-spec.ts';
 import { runTrainer } from '../../activities/trainer/run-trainer.ts';
+import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { TrainerEvent } from '../../contracts/trainer.ts';
 import { countGpus } from '../../workers/gpus.ts';
 import { type Check, fail, ok, warn } from '../doctor/check.ts';
@@ -39,7 +40,8 @@ export interface Replayed extends StepRun {
 }
 
 /** Relative, of loss and gradient norm, where other hardware or software rounds in another way. */
-const tolerances: Record<string, number> = { fp32: 1e-4, autocast: 2e-2 };
+const tolerances: Record<string, number> = { fp32: 1e-4 };
+const BF16_TOLERANCE = 2e-2;
 const GRACE_SECONDS = 5;
 
 type EventOf<T extends TrainerEvent['type']> = Extract<TrainerEvent, { type: T }>;
@@ -66,7 +68,7 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
         // As the training that is in the store was made, which this run may have found there.
         spec: {
           ...spec,
-          train: { ...spec.train, microBatchSize, recipe: recipe as 'fp32' | 'autocast', spikeFactor: null },
+          train: { ...spec.train, microBatchSize, recipe: recipe as RunSpec['train']['recipe'], spikeFactor: null },
         },
         trainKey: artifacts.train.key,
         modelDir: join(dir, 'model'),
@@ -141,7 +143,7 @@ export function judge({ run, ended, steps, trained, kept }: Judged): Replayed {
     const equal = `${replayed}: loss and gradient norm equal to the bit`;
     if (exact) return ok(name, `${equal}${comparedWith === null ? '' : `; state equal to ${comparedWith}`}`);
     const difference = `largest relative difference ${largestDifference.toExponential(1)}`;
-    const tolerance = tolerances[trained.recipe] ?? 0;
+    const tolerance = tolerances[trained.recipe] ?? BF16_TOLERANCE;
     if (others.length > 0 && largestDifference <= tolerance) {
       const found = `${replayed} on other hardware or software (${others.join('; ')}): ${difference}, within ${tolerance}`;
       return warn(name, found, 'to the bit, replay it where it was trained');

@@ -50,6 +50,7 @@ test('a training run writes events, history and checkpoints as the contract says
     microBatchSize: 4,
     activationCheckpointing: false,
     recipe: 'fp32',
+    lora: { rank: 4, alpha: 8 },
     objective: contract.objectiveSchema.parse({}),
     optimizer: contract.optimizerSchema.parse({}),
     leaveOutSteps: [2],

@@ -54,6 +54,8 @@ class Checkpoint:
     files: list[str]
     history: list[str]
     """Lines of history.jsonl without their ends."""
+    recipe: str | None
+    """Of the training that wrote it; unknown of the earliest checkpoints, which were all in float32."""
 
     @property
     def weight_files(self) -> list[Path]:
@@ -127,11 +129,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_manifest(
-    folder: Path, identity: str, step: int, validation_loss: float | None, entries: list[FileEntry]
+    folder: Path, identity: str, recipe: str, step: int, validation_loss: float | None, entries: list[FileEntry]
 ) -> None:
     manifest = {
         "version": _VERSION,
         "identity": identity,
+        "recipe": recipe,
         "step": step,
         "validationLoss": validation_loss,
         "files": [entry.to_json() for entry in sorted(entries, key=lambda entry: entry.path)],
@@ -180,7 +183,7 @@ def open_checkpoint(folder: Path, identity: str) -> Checkpoint:
                 raise _damaged(folder, f"{name} of {found.size} bytes with SHA-256 {found.sha256}", str(entry))
             names.append(name)
         history = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
-        return Checkpoint(int(manifest["step"]), folder, names, history)
+        return Checkpoint(int(manifest["step"]), folder, names, history, manifest.get("recipe"))
     except (KeyError, TypeError, OSError, UnicodeDecodeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}", "a checkpoint of this trainer") from error
 

@@ -25,22 +25,17 @@ from .divergence import WINDOW, check_divergence
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
 from .gradients import accumulate_gradients
-from .model import DreamModel
-from .optimizer import (
-    build_optimizer,
-    clip_gradients,
-    gradients,
-    learning_rate,
-    optimizer_tensors,
-    restore_optimizer,
-)
+from .lora import exported_tensors
+from .optimizer import Optimizer, build_optimizer, clip_gradients, gradient_norm, gradients, learning_rate
 from .preflight import preflight
 from .process import Termination
+from .recipes import RECIPES
 from .saver import Saver
 from .spec import TrainSpec
 from .tokenizer import Tokenizer
+from .trained_model import fill, outline, trained_tensors
 from .validation import validation_loss
-from .weights import load_weights, save_model, stored_dtype, weight_files, weights_sha256
+from .weights import save_model, stored_dtype, weights_sha256
 
 _LAST_SAVE_SECONDS = 30.0
 """How long a failing attempt waits for a save under way: it may be what the next attempt starts from."""
@@ -122,18 +117,18 @@ class Attempt:
             self.steps = min(self.steps, spec.max_steps)
 
         self.export_dtype = stored_dtype(spec.model)
-        with torch.device("meta"):
-            self.model = DreamModel(config)
-        self.saver = Saver(run_dir, spec.identity, ranks, events, self._state(None))
+        self.recipe = RECIPES[self._recipe_name(resumed)]
+        self.autocast = self.recipe.autocast
+        self.model = outline(config, self.recipe, spec)
+        shapes = self._state(build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed))
+        self.saver = Saver(run_dir, spec.identity, self.recipe.name, ranks, events, shapes)
         self.saver.saved_step = resumed.step if resumed else None
-        files = resumed.weight_files if resumed else weight_files(spec.model)
-        load_weights(self.model, files, torch.float32, ranks.device)
+        fill(self.model, self.recipe, spec, resumed, ranks.device)
         self.model.activation_checkpointing = spec.activation_checkpointing
         self.model.train()
-        self.optimizer = build_optimizer(self.model, spec.optimizer)
+        self.optimizer = build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed)
         if resumed:
-            restore_optimizer(self.model, self.optimizer, resumed.optimizer_tensors())
-        self.autocast = spec.recipe == "autocast" or (spec.recipe == "auto" and ranks.device.type == "cuda")
+            self.optimizer.restore(resumed.optimizer_tensors())
         self.cadence = Cadence(spec.checkpoint, time.monotonic())
         self._tell_plan(len(rows))
 
@@ -184,8 +179,7 @@ class Attempt:
             state = self._state(self.optimizer)
             hashes = {f"{kind}Sha256": weights_sha256(tensors) for kind, tensors in state.items()}
             self.events.emit("state", step=self.step, **hashes)
-            exported = {name: tensor.detach().to(self.export_dtype) for name, tensor in state["weights"].items()}
-            self._tell_done(weights_sha256(exported), self.run_dir)
+            self._tell_done(weights_sha256(exported_tensors(self.model, self.export_dtype)), self.run_dir)
         return 0
 
     def _train_step(self) -> tuple[bool, bool]:
@@ -214,14 +208,12 @@ class Attempt:
             self.ranks.sum_gradients(grads)
         due = self.ranks.rank == 0 and self.cadence.due(step, time.monotonic(), self.saver.ready)
         loss, stop, save = self.ranks.sum(share, float(self.termination.requested), float(due))
-        norm = torch.nn.utils.get_total_norm(grads)
+        norm = gradient_norm(grads)
         grad_norm = norm.item()
         if not left_out:
             check_divergence(step, batch.rows, loss, grad_norm, self.losses, spec.spike_factor)
             clip_gradients(self.model, norm, spec.optimizer.clip_norm)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+            self.optimizer.update(step, rate)
             self.losses = [*self.losses[1 - WINDOW :], loss]
         self.step = step
         record = {
@@ -246,9 +238,8 @@ class Attempt:
         size = self.spec.micro_batch_size
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
-    def _state(self, optimizer: torch.optim.AdamW | None) -> dict[str, dict[str, torch.Tensor]]:
-        weights: dict[str, torch.Tensor] = dict(self.model.named_parameters())
-        return {"weights": weights, "optimizer": optimizer_tensors(self.model, optimizer)}
+    def _state(self, optimizer: Optimizer) -> dict[str, dict[str, torch.Tensor]]:
+        return {"weights": trained_tensors(self.model), "optimizer": optimizer.tensors}
 
     def _validation_due(self) -> bool:
         if not self.validation_rows or self.validated_step == self.step:
@@ -290,7 +281,7 @@ class Attempt:
         folder, partial = self.run_dir / "model", self.run_dir / "model.partial"
         for stale in (folder, partial):
             shutil.rmtree(stale, ignore_errors=True)
-        digest = save_model(dict(self.model.named_parameters()), self.spec.model, partial, self.export_dtype)
+        digest = save_model(exported_tensors(self.model, self.export_dtype), self.spec.model, partial)
         partial.rename(folder)
         (self.run_dir / "history.jsonl").write_text("".join(line + "\n" for line in self.history), encoding="utf-8")
         self._tell_done(digest, folder)
@@ -308,6 +299,16 @@ class Attempt:
     def _open_checkpoint(self) -> Checkpoint | None:
         folder = self.spec.checkpoint.resume_from
         return open_checkpoint(folder, self.spec.identity) if folder else None
+
+    def _recipe_name(self, resumed: Checkpoint | None) -> str:
+        """A training begun keeps its recipe, on whatever host `auto` meets later."""
+        asked = self.spec.recipe
+        begun = (resumed.recipe or asked) if resumed else asked
+        if asked not in ("auto", begun):
+            raise invalid("spec, recipe", asked, f"{begun}, that of the checkpoint", "start anew to change the recipe")
+        if begun != "auto":
+            return begun
+        return "full-fp32" if self.ranks.device.type == "cuda" else "fp32"
 
     def _check_length(self, config: DreamConfig) -> None:
         if self.spec.max_tokens > config.max_position_embeddings:
@@ -332,7 +333,7 @@ class Attempt:
             "ranks": self.ranks.count,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "torch": torch.__version__,
-            "recipe": "autocast" if self.autocast else "fp32",
+            "recipe": self.recipe.name,
             "threads": torch.get_num_threads(),
             "fromStep": self.step,
             "deviceMemoryBytes": torch.cuda.get_device_properties(device).total_memory

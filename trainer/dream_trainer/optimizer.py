@@ -3,23 +3,71 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from .recipes import Recipe
+from .rounded_adamw import RoundedAdamW
 from .spec import OptimizerSpec
 
 
-def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.AdamW:
-    """Every parameter decays, norms and biases too, as in the public trainer; fused: one kernel for all of them."""
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=spec.learning_rate,
-        betas=(spec.beta1, spec.beta2),
-        eps=spec.epsilon,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
+class Optimizer(Protocol):
+    """AdamW with all that outlives a process in `tensors`, by parameter name; they stay the same objects."""
+
+    tensors: dict[str, Tensor]
+
+    def update(self, step: int, rate: float) -> None:
+        """Changes the weights by their gradients."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor]) -> None: ...
+
+
+def build_optimizer(model: nn.Module, spec: OptimizerSpec, recipe: Recipe, seed: int) -> Optimizer:
+    """Every trained parameter decays, norms and biases too, as in the public trainer. A model on the meta device gives
+    the shapes of the state."""
+    if recipe.rounds_stochastically:
+        return RoundedAdamW(model, spec, seed=seed, is_8bit=recipe.moments == "8-bit")
+    return Fp32AdamW(model, spec)
+
+
+class Fp32AdamW:
+    """Torch's, fused: one kernel for all tensors. `tensors`: `exp_avg.NAME`, `exp_avg_sq.NAME`, and `updates`, its own
+    count of steps."""
+
+    def __init__(self, model: nn.Module, spec: OptimizerSpec) -> None:
+        parameters = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        # Torch checks devices where it is told to fuse, and a model of shapes has none.
+        is_real = parameters[0][1].device.type != "meta"
+        self._adamw = torch.optim.AdamW(
+            [parameter for _, parameter in parameters],
+            lr=spec.learning_rate,
+            betas=(spec.beta1, spec.beta2),
+            eps=spec.epsilon,
+            weight_decay=spec.weight_decay,
+            fused=is_real,
+        )
+        # Torch makes its state at the first step; a checkpoint may come before it.
+        updates = torch.zeros((), dtype=torch.float32, device=parameters[0][1].device)
+        self.tensors: dict[str, Tensor] = {"updates": updates}
+        for name, parameter in parameters:
+            moments = {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
+            self.tensors |= {f"{moment}.{name}": tensor for moment, tensor in moments.items()}
+            self._adamw.state[parameter] = {"step": updates.clone(), **moments}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[name])
+        for state in self._adamw.state.values():
+            state["step"].copy_(tensors["updates"])
+
+    def update(self, step: int, rate: float) -> None:
+        for group in self._adamw.param_groups:
+            group["lr"] = rate
+        self._adamw.step()
+        self.tensors["updates"] += 1
 
 
 def learning_rate(spec: OptimizerSpec, step: int, steps: int) -> float:
@@ -35,41 +83,22 @@ def learning_rate(spec: OptimizerSpec, step: int, steps: int) -> float:
 
 
 def gradients(model: nn.Module) -> list[Tensor]:
-    """The gradient of every parameter, made (as zeros) where there is none yet: a batch may use no parameter."""
-    for parameter in model.parameters():
+    """Of every trained parameter, made (as zeros) where there is none yet: a batch may use no parameter."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def gradient_norm(grads: list[Tensor]) -> Tensor:
+    """L2 norm over all gradients, in float32 whatever they are held in."""
+    # Not in torch's list of public names, but what its own norm is made of.
+    norms = torch._foreach_norm(grads, 2, dtype=torch.float32)  # pyright: ignore[reportPrivateImportUsage]
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def clip_gradients(model: nn.Module, norm: Tensor, limit: float | None) -> None:
     """Scales the gradients so that their norm is at most `limit` (with torch's 1e-6 of slack)."""
     if limit is not None:
         nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
-
-
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.AdamW | None) -> dict[str, Tensor]:
-    """AdamW's state by parameter name: `exp_avg.NAME`, `exp_avg_sq.NAME`, and `updates`, its own count of steps.
-
-    Zeros where nothing has been updated yet, or without an optimizer.
-    """
-    tensors: dict[str, Tensor] = {}
-    updates = torch.zeros((), dtype=torch.float32)
-    for name, parameter in model.named_parameters():
-        state = optimizer.state.get(parameter, {}) if optimizer else {}
-        for moment in ("exp_avg", "exp_avg_sq"):
-            tensors[f"{moment}.{name}"] = state[moment] if moment in state else torch.zeros_like(parameter)
-        if "step" in state:
-            updates = state["step"]
-    return tensors | {"updates": updates}
-
-
-def restore_optimizer(model: nn.Module, optimizer: torch.optim.AdamW, tensors: dict[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        optimizer.state[parameter] = {
-            "step": tensors["updates"].to(device=parameter.device, dtype=torch.float32, copy=True),
-            **{
-                moment: tensors[f"{moment}.{name}"].to(device=parameter.device, dtype=parameter.dtype, copy=True)
-                for moment in ("exp_avg", "exp_avg_sq")
-            },
-        }

@@ -65,10 +65,10 @@ class _Save:
 
 
 class Saver:
-    def __init__(self, run_dir: Path, identity: str, ranks: Ranks, events: Events, state: State) -> None:
+    def __init__(self, run_dir: Path, identity: str, recipe: str, ranks: Ranks, events: Events, state: State) -> None:
         """`state` tells the shapes alone, so that buffers can be allocated while the state is still being loaded."""
         self._parent = run_dir / "checkpoints"
-        self._identity = identity
+        self._identity, self._recipe = identity, recipe
         self._ranks = ranks
         self._events = events
         self._share = {
@@ -147,7 +147,7 @@ class Saver:
                 self._await_notes(partial)  # The folder is not removed while another rank writes into it.
             entries += self._take_notes(partial)
             entries.append(write_text(partial / HISTORY, save.history))
-            write_manifest(partial, self._identity, save.step, save.validation_loss, entries)
+            write_manifest(partial, self._identity, self._recipe, save.step, save.validation_loss, entries)
             sync_folder(partial)
             if folder.exists():  # Left by an earlier attempt in the same run directory: the same bytes again.
                 shutil.rmtree(folder)

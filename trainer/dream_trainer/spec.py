@@ -20,6 +20,7 @@ from .fields import (
     required,
     text,
 )
+from .recipes import RECIPES
 
 positive = integer(1)
 seconds = number(low=0)
@@ -47,6 +48,12 @@ class OptimizerSpec:
 
 
 @dataclass(frozen=True)
+class LoraSpec:
+    rank: int = optional(integer(1), 16)
+    alpha: float = optional(number(above=0), 32.0)
+
+
+@dataclass(frozen=True)
 class CheckpointSpec:
     resume_from: Path | None = required(nullable(path))
     every_steps: int | None = required(nullable(positive))
@@ -71,7 +78,8 @@ class TrainSpec:
     global_batch_size: int = required(positive)
     micro_batch_size: int = required(positive)
     activation_checkpointing: bool = required(boolean)
-    recipe: str = required(choice("auto", "fp32", "autocast"))
+    recipe: str = required(choice("auto", *RECIPES))
+    lora: LoraSpec = required(nested(LoraSpec))
     objective: ObjectiveSpec = required(nested(ObjectiveSpec))
     optimizer: OptimizerSpec = required(nested(OptimizerSpec))
     leave_out_steps: tuple[int, ...] = required(list_of(positive))

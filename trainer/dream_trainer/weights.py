@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -63,13 +63,21 @@ def weight_files(folder: Path) -> list[Path]:
         f"model folder {folder}",
         "no weights",
         "model.safetensors, or model.safetensors.index.json with its shards",
-        "download the model again; pickled weights (*.bin, *.pt) are never read",
+        "download the model again; pickled weights (*.bin, *.pt) are never read, as they can run code: convert them "
+        'where you trust them, `safetensors.torch.save_file(torch.load(FILE, weights_only=True), "model.safetensors")`',
     )
 
 
-def load_weights(model: DreamModel, files: Iterable[Path], dtype: torch.dtype, device: torch.device | str) -> None:
-    """Fills a model (also one on the meta device) with tensors by Hugging Face name."""
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+def load_weights(
+    model: DreamModel,
+    files: Iterable[Path],
+    dtype: torch.dtype,
+    device: torch.device | str,
+    is_loaded: Callable[[str], bool] = lambda name: True,
+) -> None:
+    """Fills a model (also one on the meta device) with tensors by Hugging Face name: all of them, or those that
+    `is_loaded` says."""
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters() if is_loaded(name)}
     state: dict[str, Tensor] = {}
     for path in files:
         try:
@@ -90,6 +98,8 @@ def load_weights(model: DreamModel, files: Iterable[Path], dtype: torch.dtype, d
                             "use weights and config.json of one model",
                         )
                     state[name] = tensor.to(device=device, dtype=dtype)
+                    if state[name].isnan().any():
+                        raise invalid(f"{path}, tensor {name}", "NaN", "numbers", "download the model again")
         except SafetensorError as error:
             raise invalid(str(path), f"a damaged file ({error})", "safetensors", "download the model again") from error
     missing = sorted(expected.keys() - state.keys())
@@ -100,9 +110,9 @@ def load_weights(model: DreamModel, files: Iterable[Path], dtype: torch.dtype, d
             f"{len(expected)} tensors by config.json",
             "download the model again",
         )
-    if model.config.tie_word_embeddings:
+    if model.config.tie_word_embeddings and "model.embed_tokens.weight" in state:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    model.load_state_dict(state, assign=True)
+    model.load_state_dict(state, assign=True, strict=False)  # Names were compared above.
     model.tie_weights()
 
 
@@ -113,15 +123,13 @@ def stored_dtype(folder: Path) -> torch.dtype:
         return torch.bfloat16 if tensors.get_slice(name).get_dtype() == "BF16" else torch.float32
 
 
-def save_model(
-    tensors: Mapping[str, Tensor], base: Path, folder: Path, dtype: torch.dtype, shard_bytes: int = SHARD_BYTES
-) -> str:
+def save_model(tensors: Mapping[str, Tensor], base: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> str:
     """Writes a Hugging Face folder with the base's config and tokenizer; returns the weights' hash.
 
     The same tensors give the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    exported = {name: tensors[name].detach().to(device="cpu", dtype=dtype).contiguous() for name in sorted(tensors)}
+    exported = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     shards = split_shards(exported, shard_bytes)
     if len(shards) == 1:
         save_file(exported, folder / "model.safetensors", metadata={"format": "pt"})

@@ -49,7 +49,7 @@ def main() -> None:
     host = torch.device("cpu")
     before = peak_memory_bytes(host)
     started = time.monotonic()
-    saver = Saver(arguments.folder, "measure", Ranks(0, 1, device), Events(arguments.folder, 0), state)
+    saver = Saver(arguments.folder, "measure", "fp32", Ranks(0, 1, device), Events(arguments.folder, 0), state)
     while saver._buffers._free.qsize() < 2:
         time.sleep(0.001)
     allocating = time.monotonic() - started

@@ -30,7 +30,7 @@ def test_a_save_stops_training_only_for_the_copy_into_pinned_memory(tmp_path: Pa
     assert max(figures["stallSeconds"]) <= 0.4, "pageable memory takes 1.7 s for these 2 GB, pinned memory 0.04 s"
 
 
-@pytest.mark.parametrize("recipe", ["fp32", "autocast"])
+@pytest.mark.parametrize("recipe", ["fp32", "full-fp32"])
 def test_killed_again_and_again_gives_the_same_weights_to_the_bit(tmp_path: Path, recipe: str) -> None:
     spec, rng = make_spec(make_inputs(tmp_path / "inputs"), epochs=20, recipe=recipe), random.Random(recipe)
     undisturbed = train(spec, tmp_path / "undisturbed")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from dream_trainer.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+from dream_trainer.optimizer import Optimizer, build_optimizer, gradient_norm, learning_rate
+from dream_trainer.recipes import RECIPES
 from dream_trainer.spec import OptimizerSpec
 
 
@@ -20,16 +21,16 @@ class Pair(nn.Module):
         nn.init.constant_(self.table.weight, 1.0)
 
 
-def step(model: Pair, optimizer: torch.optim.AdamW) -> None:
-    optimizer.zero_grad()
+def step(model: Pair, optimizer: Optimizer, number: int = 1) -> None:
+    model.zero_grad()
     (model.table(torch.tensor([0, 1, 2])) * model.bias).square().sum().backward()
-    optimizer.step()
+    optimizer.update(number, 0.1)
 
 
 def test_adamw_is_the_papers_formula_and_decays_every_parameter() -> None:
     spec = OptimizerSpec(learning_rate=0.1, weight_decay=0.2)
     model = Pair()
-    optimizer = build_optimizer(model, spec)
+    optimizer = build_optimizer(model, spec, RECIPES["fp32"], 0)
     expected = {name: parameter.detach().double().clone() for name, parameter in model.named_parameters()}
     first = {name: torch.zeros_like(value) for name, value in expected.items()}
     second = {name: torch.zeros_like(value) for name, value in expected.items()}
@@ -50,12 +51,12 @@ def test_adamw_is_the_papers_formula_and_decays_every_parameter() -> None:
 def test_state_survives_to_the_bit() -> None:
     spec = OptimizerSpec(learning_rate=0.1)
     one, other = Pair(), Pair()
-    first, second = build_optimizer(one, spec), build_optimizer(other, spec)
+    first, second = (build_optimizer(pair, spec, RECIPES["fp32"], 0) for pair in (one, other))
     step(one, first)
-    tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(one, first).items()}
+    tensors = {name: tensor.clone() for name, tensor in first.tensors.items()}
     assert tensors["updates"] == 1
     other.load_state_dict(one.state_dict())
-    restore_optimizer(other, second, tensors)
+    second.restore(tensors)
     for _ in range(3):
         step(one, first)
         step(other, second)
@@ -71,3 +72,9 @@ def test_the_learning_rate_is_the_public_schedulers() -> None:
     assert rates[-1] == pytest.approx(1e-6 * (1 + math.cos(math.pi * 35 / 36)))
     constant = OptimizerSpec(learning_rate=3e-4, schedule="constant", warmup_ratio=0)
     assert {learning_rate(constant, step, 10) for step in range(1, 11)} == {3e-4}
+
+
+def test_the_norm_of_bf16_gradients_is_taken_in_float32() -> None:
+    grads = [torch.full((1000,), 0.1).bfloat16(), torch.full((3,), 2.0).bfloat16()]
+    exact = math.sqrt(sum(grad.double().square().sum().item() for grad in grads))
+    assert gradient_norm(grads).item() == pytest.approx(exact, rel=1e-6)

@@ -81,7 +81,7 @@ def test_from_an_altered_state_the_numbers_differ(
         if kind == "weights":
             content["model.norm.weight"][0] += 0.01
         save_file(content, forged / f"{kind}-00000-00000.safetensors")
-    write_manifest(forged, "tiny", 10, None, [seal(path) for path in forged.iterdir()])
+    write_manifest(forged, "tiny", "fp32", 10, None, [seal(path) for path in forged.iterdir()])
     events = replay(inputs, tmp_path / "again", 12, forged)
     assert numbers(events)[0]["loss"] != numbers(undisturbed)[10]["loss"]
     assert events[-1]["weightsSha256"] != undisturbed[-1]["weightsSha256"]

@@ -34,7 +34,7 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 def make_saver(run_dir: Path) -> Saver:
-    return Saver(run_dir, "key", ALONE, Events(run_dir, 0), state(0))
+    return Saver(run_dir, "key", "fp32", ALONE, Events(run_dir, 0), state(0))
 
 
 def state(value: float) -> dict[str, dict[str, torch.Tensor]]:
@@ -198,7 +198,7 @@ def test_a_share_that_could_not_be_written_fails_the_save_on_every_rank_alike(
 
     monkeypatch.setattr(saver_module, "write_tensors", full_for_one)
     ranks = [Ranks(rank, 2, torch.device("cpu")) for rank in (0, 1)]
-    savers = [Saver(tmp_path, "key", rank, Events(tmp_path, rank.rank), state(0)) for rank in ranks]
+    savers = [Saver(tmp_path, "key", "fp32", rank, Events(tmp_path, rank.rank), state(0)) for rank in ranks]
     for step, failing in enumerate((0, 1, None), start=1):
         for saver in savers:
             saver.save(step, state(step), [], None, "cadence")

@@ -90,6 +90,7 @@ def make_spec(folder: Path, **changes: Any) -> dict[str, Any]:
         "microBatchSize": 4,
         "activationCheckpointing": False,
         "recipe": "auto",
+        "lora": {"rank": 4, "alpha": 8},
         "objective": {},
         "optimizer": {"learningRate": 1e-3},
         "leaveOutSteps": [],

@@ -163,7 +163,7 @@ export const en = {
         `${compared} were done under another setting, where equality to rounding is all that can be had: the largest relative difference is ${largest}.`,
       advice: {
         data: text`Training waited for its data. Look whether the host's CPUs are busy with other work: batches are made on them.`,
-        'full-precision': text`The GPU computed in float32: ${code('train.recipe')} ${code('autocast')} is several times faster.`,
+        'full-precision': text`The GPU computed in float32: ${code('train.recipe')} ${code('full-fp32')} is several times faster.`,
         memory: text`More than half of the GPU's memory stayed free: twice ${code('train.microBatchSize')} would likely fit, with the same global batch and result.`,
         saves: text`Checkpoints took long: raise ${code('policy.minCheckpointSeconds')}, or give the worker a faster local disk.`,
         starts: text`Starting took long: keep the worker's cache folder over restarts, on a disk near its GPUs.`,

@@ -149,7 +149,7 @@ export const zh: Messages = {
         `另有 ${compared} 步在不同设置下重做，只能在舍入误差内相等：最大相对差为 ${largest}。`,
       advice: {
         data: text`训练曾等待数据。批次由 CPU 生成：请检查主机的 CPU 是否被其他任务占用。`,
-        'full-precision': text`GPU 以 float32 计算：${code('train.recipe')} 设为 ${code('autocast')} 可快数倍。`,
+        'full-precision': text`GPU 以 float32 计算：${code('train.recipe')} 设为 ${code('full-fp32')} 可快数倍。`,
         memory: text`GPU 显存空闲过半：${code('train.microBatchSize')} 很可能可以加倍，全局批次与结果不变。`,
         saves: text`保存检查点用时较长：可提高 ${code('policy.minCheckpointSeconds')}，或为执行机配备更快的本地磁盘。`,
         starts: text`启动用时较长：请在重启之间保留执行机的缓存目录，并放在靠近 GPU 的磁盘上。`,

@@ -195,7 +195,7 @@ export function reportInput(
         weightsSha256: sha256('weights'),
         device: 'NVIDIA H100 80GB HBM3',
         ranks: 8,
-        recipe: 'autocast',
+        recipe: 'full-fp32',
         torch: '2.11.0+cu130',
         stepSeconds: 1834.4,
         tokens: 21_350_400,
