@@ -1,6 +1,7 @@
 /** The verbs of `reverie`. Exit codes: 0 done, 1 failed, 2 bad input or nothing to reach, 130 stopped by a signal. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { exitCodeOf } from '../workers/exit-code.ts';
+import { addScheduleVerbs } from './schedule/verbs.ts';
 import { SetupError } from './setup/say.mjs';
 
 class Stopped extends Error {}
@@ -83,6 +84,8 @@ program
   .argument('<run>', 'workflow id')
   .option('--json', 'as JSON', false)
   .action(async (run: string, options: { json: boolean }) => (await import('./status.ts')).status({ run, ...options }));
+
+addScheduleVerbs(program);
 
 program
   .command('plan')

@@ -5,7 +5,7 @@ import {
   type WorkflowHandleWithFirstExecutionRunId,
 } from '@temporalio/client';
 import { rejected } from '../contracts/failures.ts';
-import type { RunSpecInput } from '../contracts/run-spec.ts';
+import { type RunSpecInput, runSpecSchema } from '../contracts/run-spec.ts';
 import { parseRunSpec } from '../contracts/spec-problems.ts';
 import { TASK_QUEUE, WORKFLOW_TYPE } from '../contracts/workflow-api.ts';
 
@@ -23,14 +23,13 @@ export async function startRun({
 }: StartRequest): Promise<WorkflowHandleWithFirstExecutionRunId> {
   const parsed = parseRunSpec(spec);
   if (!parsed.ok) throw rejected('InvalidSpec', ...parsed.problems);
-  const { model, dataset, policy } = parsed.spec;
+  const { policy } = parsed.spec;
   try {
     return await client.workflow.start(WORKFLOW_TYPE, {
       taskQueue: TASK_QUEUE,
       workflowId,
       args: [spec],
-      staticSummary: `Fine-tune ${name(model.source)} on ${name(dataset.source)}`,
-      staticDetails: `The run spec as it was given:\n\n\`\`\`json\n${JSON.stringify(spec, null, 2)}\n\`\`\``,
+      ...presentation(spec),
       priority: { priorityKey: policy.priority },
       workflowIdConflictPolicy: 'FAIL',
     });
@@ -41,6 +40,15 @@ export async function startRun({
       `A run ${workflowId} is open; expected an id that is free; look at it with \`reverie watch ${workflowId}\`, or give another id with --id.`,
     );
   }
+}
+
+/** What the UI shows of a run from its start on. */
+export function presentation(spec: RunSpecInput): { staticSummary: string; staticDetails: string } {
+  const { model, dataset } = runSpecSchema.parse(spec);
+  return {
+    staticSummary: `Fine-tune ${name(model.source)} on ${name(dataset.source)}`,
+    staticDetails: `The run spec as it was given:\n\n\`\`\`json\n${JSON.stringify(spec, null, 2)}\n\`\`\``,
+  };
 }
 
 const name = (source: string): string => source.replace(/\/+$/, '').split('/').at(-1) ?? source;

@@ -13,6 +13,8 @@ export interface Connected<C> {
 export class NotReachable extends Error {}
 
 const CONNECT_MS = 3000;
+/** gRPC's status. */
+const NOT_FOUND = 5;
 
 function config() {
   const { connectionOptions, namespace } = loadClientConnectConfig();
@@ -26,12 +28,32 @@ function config() {
 export async function connectClient(): Promise<Connected<Connection> & { client: Client }> {
   const { options, namespace, address } = config();
   const connection = await explain(address, Connection.connect({ ...options, connectTimeout: CONNECT_MS }));
+  await expectNamespace({ connection, namespace, address });
   return { connection, namespace, address, client: new Client({ connection, namespace }) };
 }
 
 export async function connectWorker(): Promise<Connected<NativeConnection>> {
   const { options, namespace, address } = config();
-  return { connection: await explain(address, NativeConnection.connect(options)), namespace, address };
+  const connected = { connection: await explain(address, NativeConnection.connect(options)), namespace, address };
+  await expectNamespace(connected);
+  return connected;
+}
+
+type Described = Connected<Pick<Connection, 'workflowService' | 'close'>>;
+
+/** A wrong name would otherwise show as whatever is asked first, or as a worker that never gets a task. */
+async function expectNamespace({ connection, namespace, address }: Described): Promise<void> {
+  try {
+    await connection.workflowService.describeNamespace({ namespace });
+  } catch (error) {
+    // Not allowed to ask: the name may be right.
+    if ((error as { code?: unknown }).code !== NOT_FOUND) return;
+    await connection.close();
+    throw new NotReachable(
+      `Temporal at ${address} has no namespace ${namespace}; expected one that is there; create it with \`temporal operator namespace create -n ${namespace}\`, or correct TEMPORAL_NAMESPACE or the profile.`,
+      { cause: error },
+    );
+  }
 }
 
 async function explain<T>(address: string, connecting: Promise<T>): Promise<T> {
