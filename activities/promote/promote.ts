@@ -2,8 +2,12 @@
 import type { PromoteInput } from '../../contracts/report.ts';
 import type { PromoteSummary } from '../../contracts/stages.ts';
 import type { PairedDifference } from '../../contracts/statistics.ts';
+import { honoursConditionalWrites } from '../store/open-store.ts';
 import type { Store } from '../store/store.ts';
 import { type Champion, crown, newestChampion } from './champions.ts';
+
+const UNGUARDED =
+  'The store has no conditional writes, so a promotion to the same name at the same moment may have been lost; promote one at a time.';
 
 export async function promote(
   store: Store,
@@ -35,9 +39,10 @@ export async function promote(
     },
     run: { workflowId, runId, startedAt },
   });
+  const reason = `Promoted to ${title(champion)}: ${gainInWords(difference)}, whose lower bound lies above ${minGainPoints}.`;
   return {
     promoted: true,
-    reason: `Promoted to ${title(champion)}: ${gainInWords(difference)}, whose lower bound lies above ${minGainPoints}.`,
+    reason: (await honoursConditionalWrites(store)) ? reason : `${reason} ${UNGUARDED}`,
     champion: title(champion),
   };
 }
