@@ -18,8 +18,11 @@ import { seconds } from '../cli/setup/say.mjs';
 /** @typedef {{ name: string, ok: boolean, ms: number }} Outcome */
 /** @typedef {{ name: string, program: string, args: string[], cwd?: string }} Check */
 
-/** Two test files at a time: the suite is sized for two cores. */
-const CONCURRENCY = 2;
+/** Test files at a time, on the two cores that the suite is sized for. */
+const FILES_AT_ONCE = 2;
+/** As many again as live tests leave a core idle: they start whole stacks, and wait for what they have killed. */
+const FILES_AT_ONCE_WITH_LIVE = 3;
+const LIVE = /^test\/(crash|e2e)\//;
 const LONGEST_FILE_MS = 600_000;
 
 const python = pythonInUse();
@@ -56,8 +59,23 @@ export async function runTests(argv) {
   const skipped = [];
   const wants = (/** @type {string} */ part) => only === undefined || only === part;
   if (wants('lint') && positionals.length === 0) outcomes.push(...(await lint()));
-  if (wants('ts')) outcomes.push(...(await testTypeScript(positionals, skipped)));
-  if (wants('py')) outcomes.push(...(await testPython(positionals, skipped)));
+  const files = wants('ts') ? find('test', /\.test\.ts$/, positionals) : [];
+  const live = files.filter((file) => LIVE.test(file));
+  const liveAtOnce = Math.min(live.length, FILES_AT_ONCE);
+  const others = {
+    files: files.filter((file) => !LIVE.test(file)),
+    atOnce: Math.min(FILES_AT_ONCE, FILES_AT_ONCE_WITH_LIVE - liveAtOnce),
+    quiet: live.length > 0,
+  };
+  const beside = async () => [
+    ...(await testTypeScript('TypeScript tests', others, skipped)),
+    ...(wants('py') ? await testPython(positionals, others, skipped) : []),
+  ];
+  const sideBySide = [
+    testTypeScript('live tests', { files: live, atOnce: liveAtOnce, quiet: false }, skipped),
+    beside(),
+  ];
+  outcomes.push(...(await Promise.all(sideBySide)).flat());
   // Asked for by name only: its faults are drawn anew each time, and a miss there is to be looked at, not to stop a merge.
   if (only === 'chaos' && positionals.length === 0) outcomes.push(...(await injectFaults()));
   return summarise(outcomes, skipped);
@@ -81,25 +99,20 @@ async function lint() {
 }
 
 /**
- * @param {string[]} patterns
+ * @param {string} name
+ * @param {{ files: string[], atOnce: number, quiet: boolean }} batch Quiet: told when it has ended.
  * @param {string[]} skipped
  */
-async function testTypeScript(patterns, skipped) {
-  const files = find('test', /\.test\.ts$/, patterns);
+async function testTypeScript(name, { files, atOnce, quiet }, skipped) {
   if (files.length === 0) return [];
   const dir = mkdtempSync(join(tmpdir(), 'reverie-tests-'));
   const skips = join(dir, 'skips');
   try {
-    const args = [
-      '--import',
-      'tsx',
-      '--test',
-      `--test-concurrency=${CONCURRENCY}`,
-      `--test-timeout=${LONGEST_FILE_MS}`,
-    ];
+    const args = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, `--test-timeout=${LONGEST_FILE_MS}`];
     args.push('--test-reporter=spec', '--test-reporter-destination=stdout');
     args.push('--test-reporter=./test/skips.mjs', `--test-reporter-destination=${skips}`);
-    const { outcome } = await run({ name: 'TypeScript tests', program: process.execPath, args: [...args, ...files] });
+    const { outcome, output } = await run({ name, program: process.execPath, args: [...args, ...files] }, { quiet });
+    if (quiet) console.log(output);
     skipped.push(...readFileSync(skips, 'utf8').split('\n').filter(Boolean));
     return [outcome];
   } finally {
@@ -109,13 +122,16 @@ async function testTypeScript(patterns, skipped) {
 
 /**
  * @param {string[]} patterns
+ * @param {{ quiet: boolean }} how
  * @param {string[]} skipped
  */
-async function testPython(patterns, skipped) {
+async function testPython(patterns, { quiet }, skipped) {
   const files = find(join('trainer', 'tests'), /(^|\/)test_[^/]*\.py$/, patterns);
   if (files.length === 0) return [];
   const args = ['-m', 'pytest', '-ra', '--durations=5', ...files.map((file) => relative('trainer', file))];
-  const { outcome, output } = await run({ name: 'Python tests', program: python, args, cwd: join(root, 'trainer') });
+  const check = { name: 'Python tests', program: python, args, cwd: join(root, 'trainer') };
+  const { outcome, output } = await run(check, { quiet });
+  if (quiet) console.log(output);
   skipped.push(...(output.match(/^SKIPPED .*$/gm) ?? []).map((line) => line.replace(/^SKIPPED (\[\d+\] )?/, '')));
   return [outcome];
 }
