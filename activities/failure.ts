@@ -18,7 +18,8 @@ export function asActivityFailure(error: unknown): Error {
     type: failure.type,
     message: failure.message,
     nonRetryable: !preempted,
-    details: [failure.details],
+    // A workflow cannot tell otherwise when it happened.
+    details: [{ ...failure.details, at: new Date().toISOString() }],
     // Expected on preemptible hosts: no error in the worker's log or metrics.
     ...(preempted && { category: ApplicationFailureCategory.BENIGN }),
     ...(nextRetryDelay !== null && { nextRetryDelay }),

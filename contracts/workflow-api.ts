@@ -50,6 +50,8 @@ export interface Progress {
   tokensPerSecond: number | null;
   etaSeconds: number | null;
   checkpointStep: number | null;
+  /** When that checkpoint was committed; null for one that this attempt has found, and verified, at its start. */
+  checkpointAt?: string | null;
   samplesDone: number | null;
   samples: number | null;
   attempt: number;

@@ -26,15 +26,21 @@ interface Listener {
 export function answerMessages({ run, spec, runner, scope, show }: Listener): Told {
   const told: Told = { aborted: null };
 
-  setHandler(statusQuery, () => run.status(spec.known?.policy));
-
-  setHandler(progressSignal, (progress) => {
-    if (!isProgress(progress)) return;
-    const { notices, ...figures } = progress;
-    run.take(figures);
-    for (const notice of noticesIn(notices)) run.notice(progress.stage, notice);
-    show();
+  setHandler(statusQuery, () => run.status(spec.known?.policy), {
+    description: 'The whole state of the run, as JSON.',
   });
+
+  setHandler(
+    progressSignal,
+    (progress) => {
+      if (!isProgress(progress)) return;
+      const { notices, ...figures } = progress;
+      run.take(figures);
+      for (const notice of noticesIn(notices)) run.notice(progress.stage, notice);
+      show();
+    },
+    { description: 'From the GPU workers; not for people.' },
+  );
 
   setHandler(
     resumeUpdate,
@@ -51,15 +57,20 @@ export function answerMessages({ run, spec, runner, scope, show }: Listener): To
         const objection = objectionTo(request, run, spec.known);
         if (objection !== null) throw runFailure('ResumeRefused', objection);
       },
+      description: 'A parked run goes on. Data: {} or {"changes": {"train": {"microBatchSize": 1}}}',
     },
   );
 
-  setHandler(abortUpdate, (request) => {
-    const reason: unknown = request?.reason;
-    told.aborted = typeof reason === 'string' && reason.trim() !== '' ? reason : 'no reason given';
-    scope.cancel();
-    return 'The run is being aborted; its checkpoints and finished stages stay in the store.';
-  });
+  setHandler(
+    abortUpdate,
+    (request) => {
+      const reason: unknown = request?.reason;
+      told.aborted = typeof reason === 'string' && reason.trim() !== '' ? reason : 'no reason given';
+      scope.cancel();
+      return 'The run is being aborted; its checkpoints and finished stages stay in the store.';
+    },
+    { description: 'Gives the run up; what is finished or saved stays. Data: {"reason": "…"}' },
+  );
 
   return told;
 }
@@ -82,7 +93,7 @@ function isProgress(value: Progress | null | undefined): value is Progress {
     [loss, tokensPerSecond, etaSeconds, samplesDone, samples, goodput, gpuSeconds].every(
       (it) => it === null || typeof it === 'number',
     ) &&
-    [value.phase, value.at].every((it) => typeof it === 'string')
+    [value.phase, value.at, value.checkpointAt ?? ''].every((it) => typeof it === 'string')
   );
 }
 

@@ -17,5 +17,8 @@ export function failureOf(error: unknown): StageFailure {
 
 /** The run's own failure: one type for each way in which it can end, a reason that reads well in the UI. */
 export function runFailure(type: string, message: string): ApplicationFailure {
-  return ApplicationFailure.create({ type, message, nonRetryable: true });
+  const failure = ApplicationFailure.create({ type, message, nonRetryable: true });
+  // The UI prints it under the reason; where in this code a refusal was written tells its reader nothing.
+  delete failure.stack;
+  return failure;
 }

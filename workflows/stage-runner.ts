@@ -3,7 +3,7 @@ import { ActivityFailure, CancellationScope, condition, isCancellation, sleep } 
 import type { RunSpec } from '../contracts/run-spec.ts';
 import type { StageName, StageResult } from '../contracts/stages.ts';
 import { advise } from './advice.ts';
-import { decide, type StageFailure } from './decisions.ts';
+import { type Decision, decide, type FailureCounts, type StageFailure } from './decisions.ts';
 import { failureOf, runFailure } from './failure-of.ts';
 import type { RunRecord } from './run-record.ts';
 import type { SpecInForce } from './spec-in-force.ts';
@@ -83,7 +83,9 @@ export class StageRunner {
   async #judge(name: StageName, failure: StageFailure): Promise<void> {
     const spec = this.#spec.known;
     if (spec === null) throw runFailure(failure.type ?? 'Failed', failure.message);
-    const decision = decide(failure, name, this.#run.counts(name), spec);
+    const counts = this.#run.counts(name);
+    const decided = decide(failure, name, counts, spec);
+    const decision = decided.kind === 'fail' && isFromBeforeReset(failure, counts) ? afterReset : decided;
     this.#run.judged(name, failure, decision, new Date());
     if (decision.kind === 'fail') throw runFailure(failure.type ?? 'Failed', failure.message);
     if (decision.train) this.#spec.setTrain(decision.train);
@@ -111,17 +113,38 @@ export class StageRunner {
     });
     this.#show();
     const before = this.#resumes;
+    let resumed: boolean;
     try {
-      const resumed = await condition(() => this.#resumes > before, waitMs, { summary: `${stage} waits for a person` });
-      if (!resumed) throw expired(stage, failure, policy.parkDeadlineHours);
+      resumed = await condition(() => this.#resumes > before, waitMs, { summary: `${stage} waits for a person` });
+      if (!resumed && !isSeenLate(since.getTime() + waitMs)) throw expired(stage, failure, policy.parkDeadlineHours);
     } finally {
       this.#run.unpark(stage);
     }
     this.#run.forgive(stage);
     // Pressing resume after a loss accepts it: training goes on from what the store has.
-    if (failure.type === 'CheckpointLost') this.#run.seenStep = null;
+    if (resumed && failure.type === 'CheckpointLost') this.#run.seenStep = null;
   }
 }
+
+/**
+ * A run that was reset to the task that ended it sees the same end again, and would end again. But the task's own time
+ * is new: what it sees this late was seen before, and a person has pressed Reset for it to go on.
+ */
+const LATE_MS = 30_000;
+const isSeenLate = (atMs: number): boolean => Date.now() - atMs > LATE_MS;
+
+/** Once a stage, lest a host whose clock is behind have its failures tried again for ever. */
+function isFromBeforeReset({ details }: StageFailure, counts: FailureCounts): boolean {
+  const tried = Object.values(counts).some((count) => count > 0);
+  return !tried && typeof details.at === 'string' && isSeenLate(Date.parse(details.at));
+}
+
+const afterReset: Decision = {
+  kind: 'again',
+  verdict: 'retry',
+  action: 'tries again after a reset: what was wrong may be mended',
+  delaySeconds: 0,
+};
 
 /** An artifact was missing after it had been served. */
 class StartOver extends Error {}

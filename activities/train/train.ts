@@ -81,7 +81,7 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
   await checkpoints.sweepLeftovers(execution.attemptPrefix);
   await log.startsFrom(fromStep);
   deps.log.info({ trainKey, attempt: execution.attempt, fromStep, source: found?.source ?? null }, 'training starts');
-  view.committed(fromStep);
+  view.startsFrom(fromStep);
 
   // Uploads outlive a stop by the notice: the last checkpoint is what it was given for.
   const publisher = new Publisher({

@@ -45,6 +45,7 @@ export class ProgressView {
       tokensPerSecond: null,
       etaSeconds: null,
       checkpointStep: null,
+      checkpointAt: null,
       samplesDone: null,
       samples: null,
       attempt,
@@ -86,9 +87,15 @@ export class ProgressView {
     this.#noteIfDue();
   }
 
+  /** This attempt starts from a checkpoint that it has verified; 0 is none. */
+  startsFrom(step: number): void {
+    this.details.checkpointStep = step;
+  }
+
   /** A checkpoint has been committed to the store; the next note tells the workflow. */
   committed(step: number): void {
     this.details.checkpointStep = Math.max(step, this.details.checkpointStep ?? 0);
+    this.details.checkpointAt = new Date().toISOString();
   }
 
   /** Told at once; beyond a few an attempt's are told with its result. */

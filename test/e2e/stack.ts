@@ -15,6 +15,8 @@ export interface TestStack {
   /** For commands that are to use this stack. */
   env: Record<string, string>;
   client: Client;
+  /** Temporal's UI. */
+  uiUrl: string;
   cpu: Child;
   /** The newest GPU worker. */
   gpu: Child;
@@ -29,7 +31,7 @@ const GRACE_SECONDS = 20;
 export async function startTestStack(): Promise<TestStack> {
   const dir = await mkdtemp(join(tmpdir(), 'reverie-stack-'));
   const [storeDir, cacheDir] = [join(dir, 'store'), join(dir, 'cache')];
-  const { env, logs, address, children, stop } = await startStack({
+  const { env, logs, address, uiUrl, children, stop } = await startStack({
     stateDir: dir,
     store: pathToFileURL(storeDir).href,
     cacheDir,
@@ -44,6 +46,7 @@ export async function startTestStack(): Promise<TestStack> {
     cacheDir,
     env,
     client: new Client({ connection, namespace: 'default' }),
+    uiUrl,
     cpu: children.cpu,
     gpu: children.gpu,
     startGpuWorker: async () => {

@@ -28,11 +28,11 @@ suite('people', { concurrency: true }, () => {
     const run = await house.start('what to press', { policy: parkAtOnce }, crashesOnce);
     const { parked } = await run.parked();
     const details = await run.details();
-    assert.match(details, /^### Parked in train\n\n```\nThe trainer ended with exit 1\n```/);
-    assert.match(details, /\*\*Kept:\*\* every finished stage, and no checkpoint yet/);
-    assert.match(details, /then press \*\*Update\*\*, choose `resume` with `\{\}`/i);
-    assert.match(details, /choose `abort`/);
-    assert.ok(details.includes(parked?.until ?? '?'));
+    assert.match(details, /^### Parked in train: the run waits for you\n\n```\nThe trainer ended with exit 1\n```/);
+    assert.match(details, /\*\*Kept meanwhile:\*\* every finished stage, and no checkpoint yet/);
+    assert.match(details, /Then press \*\*More Actions\*\* → \*\*Send an Update\*\* → `resume` with `\{\}`/);
+    assert.match(details, /\*\*To give up:\*\* .* → `abort`/);
+    assert.ok(details.includes((parked?.until ?? '?').slice(0, 16).replace('T', ' ')));
     await run.resume();
     await run.result();
     assert.equal(await updatesIn(run), 1);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { details, duration, progressLine } from '../../../workflows/details.ts';
+import { details, duration, progressLines } from '../../../workflows/details.ts';
 import { RunRecord } from '../../../workflows/run-record.ts';
 import { progressAt } from '../../fixtures/progress.ts';
 
@@ -25,13 +25,14 @@ function withIncident(message: string): RunRecord {
   return run;
 }
 
-test('a parked run says first why, what is kept, what to press and until when', () => {
+test('a parked run says first why, what to press, what is kept and until when', () => {
   const text = details(parked('The trainer hangs').status());
   assert.ok(
-    text.startsWith('### Parked in train\n\n```\nThe trainer hangs\n```\n\n**Kept:** every finished stage\n\n'),
+    text.startsWith(
+      '### Parked in train: the run waits for you\n\n```\nThe trainer hangs\n```\n\n**What to do:** Press **Update**, choose `resume` with `{}`.\n\n**Kept meanwhile:** every finished stage.\n\n**To give up:** **More Actions** → **Send an Update** → `abort`. If nobody comes by 2026-11-27 03:04 UTC, the run ends as expired;',
+    ),
+    text,
   );
-  assert.match(text, /\*\*What to press:\*\* Press \*\*Update\*\*, choose `resume` with `\{\}`\./);
-  assert.match(text, /choose `abort`\. The run waits until 2026-11-27T03:04:05Z/);
 });
 
 test('a run that goes on shows no buttons', () => {
@@ -81,7 +82,7 @@ test("an incident's message is a block within its item of the list", () => {
   const text = details(withIncident('line 1\n\nline 2').status());
   assert.ok(
     text.includes(
-      '### Incidents (1)\n\n- 2026-11-24T03:04:05Z · train · **TrainerCrashed** → tries again\n\n  ```\n  line 1\n  \n  line 2\n  ```',
+      '### Incidents (1)\n\n- 2026-11-24 03:04 UTC · train · **TrainerCrashed** → tries again\n\n  ```\n  line 1\n  \n  line 2\n  ```',
     ),
     text,
   );
@@ -94,7 +95,7 @@ test('shows the last ten incidents, and how many there were', () => {
   const text = details(run.status());
   assert.match(text, /### Incidents \(13\)/);
   assert.equal(text.match(/TrainerCrashed/g)?.length, 10);
-  assert.ok(text.includes('message 12 ') && !text.includes('message 2 '));
+  assert.ok(text.includes('message 12\n') && !text.includes('message 2\n'));
 });
 
 test('a long log is cut in its middle', () => {
@@ -113,13 +114,24 @@ test('shows progress of a stage at work only', () => {
   assert.doesNotMatch(details(run.status()), /step 12/);
 });
 
-test('a line of progress says what is known', () => {
-  assert.equal(
-    progressLine(progressAt({ checkpointStep: 10 })),
-    '**train** (train, attempt 1) · step 12 of 60 · loss 1.2500 · 1,235 tokens/s · about 2 min to go · last checkpoint at step 10, as of 03:04:05 UTC',
+test('progress is told as far as it is known, with the age of the checkpoint at the note', () => {
+  assert.deepEqual(
+    progressLines(progressAt({ checkpointStep: 10, checkpointAt: '2026-11-24T03:03:53.678Z', goodput: 0.97 })).split(
+      '\n',
+    ),
+    [
+      '**train** · step 12 of 60 · about 2 min to go, as of 03:04:05 UTC',
+      '',
+      '- phase train, attempt 1 · loss 1.2500 · 1,235 tokens/s · goodput 97 %',
+      '- last checkpoint: step 10, 12 s old at this note, in the store with every file hashed, verified again before use',
+      '- live figures: **Pending Activities**, Heartbeat Details',
+    ],
   );
+  assert.match(progressLines(progressAt({})), /- no checkpoint yet\n/);
+  const found = progressLines(progressAt({ checkpointStep: 10, checkpointAt: null }));
+  assert.match(found, /last checkpoint: step 10, verified when this attempt began from it/);
   const bare = { loss: null, tokensPerSecond: null, etaSeconds: null, steps: 0, phase: 'load', attempt: 2 };
-  assert.equal(progressLine(progressAt(bare)), '**train** (load, attempt 2), as of 03:04:05 UTC');
+  assert.match(progressLines(progressAt(bare)), /^\*\*train\*\*, as of 03:04:05 UTC\n\n- phase load, attempt 2\n/);
   const samples = {
     stage: 'eval base',
     samples: 100,
@@ -128,13 +140,14 @@ test('a line of progress says what is known', () => {
     tokensPerSecond: null,
     etaSeconds: null,
   } as const;
-  assert.match(progressLine(progressAt(samples)), /8 of 100 answers/);
+  assert.match(progressLines(progressAt(samples)), /8 of 100 answers/);
+  assert.doesNotMatch(progressLines(progressAt(samples)), /checkpoint/);
 });
 
 test('says accuracy as far as it is known', () => {
   const run = new RunRecord();
   run.accuracy = { base: 0.125, tuned: null, n: 80 };
-  assert.match(details(run.status()), /Accuracy on 80 questions: base 12\.5 %, tuned …\./);
+  assert.match(details(run.status()), /Accuracy on 80 questions: base 12\.5 %, tuned to come\./);
 });
 
 test('durations are read, not counted', () => {
@@ -151,6 +164,40 @@ test('a long reason is broken at spaces, since the pane does not wrap code', () 
     block,
   );
   assert.equal(block.replaceAll('\n', ' '), reason);
+});
+
+test('a path that is too long breaks after a slash', () => {
+  const path = `/${'folder/'.repeat(20)}train.log`;
+  const block = /```\n([\s\S]*?)\n```/.exec(details(parked(`Read ${path} now.`).status()))?.[1] ?? '';
+  assert.ok(
+    block.split('\n').every((line) => line.length <= 60),
+    block,
+  );
+  assert.equal(block.replaceAll('\n', '').replaceAll(' ', ''), `Read${path}now.`);
+});
+
+test('what parked the run is told once', () => {
+  const run = withIncident('The trainer hangs');
+  assert.equal(details(run.status()).match(/The trainer hangs/g)?.length, 1);
+  const { stage, reason, holds, advice, since, until } = parked('The trainer hangs').parked ?? assert.fail();
+  run.park({ stage, reason, holds, advice, since, until });
+  assert.equal(details(run.status()).match(/The trainer hangs/g)?.length, 1);
+});
+
+test('a run that has ended without a result says what to press', () => {
+  const run = withIncident('bad rows');
+  for (const [state, pressed] of [
+    ['aborted', /Start Workflow Like This One/],
+    ['expired', /Mend the cause, then press \*\*Reset\*\*/],
+    ['failed', /press \*\*Reset\*\*/],
+  ] as const) {
+    run.end(state);
+    const text = details(run.status());
+    assert.ok(text.startsWith(`### The run has ended: ${state}\n\n**What to do:** `), text);
+    assert.match(text, pressed);
+  }
+  run.end('done');
+  assert.doesNotMatch(details(run.status()), /What to do/);
 });
 
 test('a run that parks names the checkpoint that the failure itself has told', () => {
