@@ -59,11 +59,16 @@ export function isFailureType(type: string | null | undefined): type is FailureT
 export class ReverieFailure<T extends FailureType = FailureType> extends Error {
   readonly type: T;
   /**
-   * An attempt at training adds the step of its newest checkpoint in the store; one that has looked for its artifact
-   * says so, since it need not be looked for again before the next. A GPU stage tells the GPU-seconds that it took: an
-   * attempt at training those of all this run's attempts, any other its own.
+   * An attempt at training adds its number among Temporal's own and the step of its newest checkpoint in the store; one
+   * that has looked for its artifact says so, since it need not be looked for again before the next. A GPU stage tells
+   * the GPU-seconds that it took: an attempt at training those of all this run's attempts, any other its own.
    */
-  readonly details: FailureDetails[T] & { checkpointStep?: number | null; lookedUp?: boolean; gpuSeconds?: number };
+  readonly details: FailureDetails[T] & {
+    attempt?: number;
+    checkpointStep?: number | null;
+    lookedUp?: boolean;
+    gpuSeconds?: number;
+  };
 
   constructor(type: T, message: string, details: FailureDetails[T], options?: ErrorOptions) {
     super(message, options);

@@ -71,15 +71,23 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
     const { seenStep, leaveOutSteps, gpuSecondsBesideTraining } = run;
     run.attempts++;
     const call = gpu(inputs.spec, 'train', 'Fine-tune');
-    const result = await call.train({
-      ...inputs,
-      seenStep,
-      leaveOutSteps: [...leaveOutSteps],
-      gpuSecondsElsewhere: gpuSecondsBesideTraining,
-    });
     // Temporal's own retries, after preemptions, are attempts too.
-    run.attempts += (result.attempt ?? 1) - 1;
-    return result;
+    const count = (attempt: unknown): void => {
+      if (typeof attempt === 'number') run.attempts += attempt - 1;
+    };
+    try {
+      const result = await call.train({
+        ...inputs,
+        seenStep,
+        leaveOutSteps: [...leaveOutSteps],
+        gpuSecondsElsewhere: gpuSecondsBesideTraining,
+      });
+      count(result.attempt);
+      return result;
+    } catch (error) {
+      count(failureOf(error).details.attempt);
+      throw error;
+    }
   }
 
   return {

@@ -58,9 +58,11 @@ export function createTrainActivities(deps: GpuDeps) {
         await log.end('done');
         return { ...result, attempt: here.attempt, ...(await log.story()) };
       } catch (error) {
-        if (isReverieFailure(error)) error.details.gpuSeconds = log.gpuSeconds();
-        await log.failed(error);
-        throw asTrainerFailure(error);
+        const failure = asTrainerFailure(error);
+        if (isReverieFailure(failure))
+          Object.assign(failure.details, { attempt: here.attempt, gpuSeconds: log.gpuSeconds() });
+        await log.failed(failure);
+        throw failure;
       }
     },
   });

@@ -60,9 +60,12 @@ export const trainedTo = (cacheDir: string, step: number): Promise<Training> =>
   eventually(`step ${step}`, async () => (await trainings(cacheDir)).find((at) => at.step >= step) ?? null, 90_000);
 
 interface AttemptRecord {
+  workflowId: string;
   attempt: number;
   /** Null until it has looked for a checkpoint. */
   fromStep: number | null;
+  /** The newest step done. */
+  step: number;
   ended: { how: string; step: number | null } | null;
 }
 
