@@ -24,10 +24,10 @@ export interface PlanOptions {
 export async function plan({ file, json, out = process.stdout, signal, ...asked }: PlanOptions): Promise<0 | 2> {
   const parsed = parseRunSpec(await readSpecFile(file));
   if (!parsed.ok) throw rejected('InvalidSpec', ...parsed.problems);
-  const { storeUrl, cacheDir, hub } = readEnvironment();
+  const { storeUrl, cacheDir, hub, python } = readEnvironment();
   const artifacts = new Artifacts(openStore(storeUrl), cacheDir);
   const gpus = await chooseGpus(asked);
-  const made = await planRun({ spec: parsed.spec, deps: { artifacts, cacheDir, hub }, gpus, signal });
+  const made = await planRun({ spec: parsed.spec, deps: { artifacts, cacheDir, hub }, gpus, python, signal });
   out.write(json ? `${JSON.stringify(made)}\n` : renderPlan(made, out.isTTY ?? false));
   return made.gaps.length === 0 ? 0 : 2;
 }
@@ -37,10 +37,11 @@ async function chooseGpus({ gpus, gpuMemoryGib }: Pick<PlanOptions, 'gpus' | 'gp
   if (gpus !== null && gpuMemoryGib !== null) return { count: gpus, memoryGib: gpuMemoryGib, from: 'options' };
   const here = await listGpus();
   // The smallest one decides: every rank holds the same.
-  const smallest = here.length === 0 ? null : Math.min(...here.map(({ memoryGib }) => memoryGib));
-  const memoryGib = gpuMemoryGib ?? smallest;
+  const [smallest] = here.toSorted((one, other) => one.memoryGib - other.memoryGib);
+  const memoryGib = gpuMemoryGib ?? smallest?.memoryGib ?? null;
   const from = gpus === null && gpuMemoryGib === null ? 'this host' : 'options';
-  if (memoryGib !== null) return { count: gpus ?? Math.max(1, here.length), memoryGib, from };
+  const name = gpuMemoryGib === null ? smallest?.name : undefined;
+  if (memoryGib !== null) return { count: gpus ?? Math.max(1, here.length), memoryGib, from, ...(name && { name }) };
   if (gpus === null) return null;
   throw rejected(
     'InvalidSpec',

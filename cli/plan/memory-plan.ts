@@ -1,82 +1,116 @@
-/** Whether a run's training fits into the GPUs given, and the nearest change that would make it fit. */
-import {
-  DREAM_7B,
-  estimateMemory,
-  fits,
-  type MemoryEstimate,
-  type MemoryRecipe,
-  type ModelShape,
-  nearestFit,
-  neededGib,
-  parameterCount,
-} from '../../contracts/memory.ts';
+/** Whether a run's training fits into the GPUs given and into those of the walkthrough's table, by the trainer's own planner. */
+import { execa } from 'execa';
+import { z } from 'zod';
+import { rejected } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
+import { recipes } from '../../contracts/trainer.ts';
+import { trainerPath } from '../trainer-path.ts';
 
 /** Null: none was named, and this host has none. */
-export type GpuChoice = { count: number; memoryGib: number; from: 'options' | 'this host' } | null;
+export type GpuChoice = { count: number; memoryGib: number; from: 'options' | 'this host'; name?: string } | null;
+
+const recipeSchema = z.object({
+  recipe: z.enum(recipes),
+  microBatchSize: z.int(),
+  maxTokens: z.int(),
+  activationCheckpointing: z.boolean(),
+});
+export type MemoryRecipe = z.infer<typeof recipeSchema>;
+
+const hostSchema = z.object({
+  gpus: z.int(),
+  memoryGib: z.number().nullable(),
+  gpu: z.string().nullable(),
+  request: recipeSchema.describe('What was looked at: auto chooses by the memory.'),
+  bytes: z.object({
+    weights: z.int(),
+    gradients: z.int(),
+    moments: z.int(),
+    castWeights: z.int(),
+    activations: z.int(),
+    logits: z.int(),
+    total: z.int(),
+  }),
+  fits: z.boolean().nullable().describe('Null without GPUs.'),
+  neededGib: z.int().describe('Of the smallest GPU that holds it.'),
+  nearest: recipeSchema.nullable().describe('The nearest that fits; null where none does.'),
+  tokensPerSecond: z.number().nullable().describe('Of the nearest, over all GPUs; null for GPUs not known.'),
+});
+export type HostPlan = z.infer<typeof hostSchema>;
+const answerSchema = z.object({ parameters: z.int(), hosts: z.array(hostSchema).min(1) });
 
 export interface MemoryPlan {
   parameters: number;
   /** Where sizes come from: the model's config.json, or what is published of Dream 7B. */
   shapeFrom: 'config.json' | 'Dream 7B as published';
-  recipe: MemoryRecipe;
-  /** Bytes on each GPU. */
-  bytes: MemoryEstimate;
   gpus: GpuChoice;
-  /** Null without GPUs. */
-  fits: boolean | null;
+  asked: HostPlan;
   /** Null where it fits, and where nothing is known of the GPUs. */
   advice: string | null;
+  /** The hosts that the walkthrough names, and one H100. */
+  others: HostPlan[];
 }
 
 interface MemoryRequest {
   spec: RunSpec;
-  /** Null when config.json could not be read. */
-  shape: ModelShape | null;
+  /** config.json; null when it could not be read. */
+  config: unknown;
   gpus: GpuChoice;
+  python: string;
+  signal: AbortSignal;
 }
 
+/** As CUDA tells them: a card sold with 24 GB has less for a program. */
+const TABLE = [
+  { gpus: 1, memoryGib: 23.5, gpu: 'RTX 4090' },
+  { gpus: 2, memoryGib: 23.5, gpu: 'RTX 4090' },
+  { gpus: 1, memoryGib: 39.4, gpu: 'A100' },
+  { gpus: 1, memoryGib: 79.1, gpu: 'H100' },
+  { gpus: 8, memoryGib: 79.1, gpu: 'H100' },
+];
+
 /** Null for a model whose shape is not known. */
-export function planMemory({ spec, shape, gpus }: MemoryRequest): MemoryPlan | null {
-  const known = shape ?? (isDream7B(spec.model.source) ? DREAM_7B : null);
-  if (known === null) return null;
-  const recipe = recipeOf(spec, gpus?.count ?? 1);
-  const bytes = estimateMemory(known, recipe);
-  const fit = gpus && fits(bytes, gpus.memoryGib);
-  return {
-    parameters: parameterCount(known),
-    shapeFrom: shape ? 'config.json' : 'Dream 7B as published',
-    recipe,
-    bytes,
-    gpus,
-    fits: fit,
-    advice: gpus && !fit ? advise(known, recipe, gpus.memoryGib) : null,
-  };
+export async function planMemory({ spec, config, gpus, python, signal }: MemoryRequest): Promise<MemoryPlan | null> {
+  if (config === null && !isDream7B(spec.model.source)) return null;
+  const here = { gpus: gpus?.count ?? 1, memoryGib: gpus?.memoryGib ?? null, gpu: gpus?.name ?? null };
+  const { train, filter } = spec;
+  const input = JSON.stringify({
+    config,
+    recipe: train.recipe,
+    loraRank: train.lora.rank,
+    microBatchSize: train.microBatchSize,
+    globalBatchSize: train.globalBatchSize,
+    maxTokens: filter.maxTokens,
+    activationCheckpointing: train.activationCheckpointing,
+    activationBudget: 0,
+    compile: 'off',
+    hosts: [here, ...TABLE],
+  });
+  const env = trainerPath();
+  const told = await execa(python, ['-m', 'dream_trainer', 'plan'], {
+    input,
+    env,
+    cancelSignal: signal,
+    reject: false,
+  });
+  if (told.exitCode === 2) throw rejected('InvalidSpec', told.stderr);
+  if (told.failed) throw new Error(`${python} -m dream_trainer plan: ${told.stderr || told.shortMessage}`);
+  const { parameters, hosts } = answerSchema.parse(JSON.parse(told.stdout));
+  const [asked, ...others] = hosts as [HostPlan, ...HostPlan[]];
+  const shapeFrom = config === null ? 'Dream 7B as published' : 'config.json';
+  return { parameters, shapeFrom, gpus, asked, advice: asked.fits === false ? advise(asked) : null, others };
 }
 
 const isDream7B = (source: string): boolean => /^hf:\/\/Dream-org\/Dream-v0-(Base|Instruct)-7B(@|$)/.test(source);
 
-function recipeOf({ train, filter }: RunSpec, gpus: number): MemoryRecipe {
-  return {
-    // auto takes autocast on CUDA, and this is about GPUs.
-    recipe: train.recipe === 'fp32' ? 'fp32' : 'autocast',
-    // A rank has no more rows of a step than its share of the global batch.
-    microBatchSize: Math.min(train.microBatchSize, Math.ceil(train.globalBatchSize / gpus)),
-    maxTokens: filter.maxTokens,
-    activationCheckpointing: train.activationCheckpointing,
-  };
-}
-
-function advise(shape: ModelShape, wanted: MemoryRecipe, gpuMemoryGib: number): string {
-  const near = nearestFit(shape, wanted, gpuMemoryGib);
-  if (near) {
-    const changes = [
-      near.microBatchSize !== wanted.microBatchSize && `train.microBatchSize ${near.microBatchSize}`,
-      near.activationCheckpointing !== wanted.activationCheckpointing && 'train.activationCheckpointing true',
-      near.maxTokens !== wanted.maxTokens && `filter.maxTokens ${near.maxTokens}`,
-    ].filter((change) => change !== false);
-    return `set ${changes.join(' and ')}`;
-  }
-  const least = estimateMemory(shape, { ...wanted, microBatchSize: 1, activationCheckpointing: true });
-  return `no micro-batch helps: each GPU holds all weights, gradients and Adam states; use GPUs of at least ${neededGib(least)} GiB (micro-batch 1, activations recomputed), or a smaller model`;
+function advise({ request, nearest, neededGib }: HostPlan): string {
+  if (nearest === null)
+    return `nothing fits, not even adapters with the shortest rows: use GPUs of at least ${neededGib} GiB for ${request.recipe}, or a smaller model`;
+  const changes = [
+    nearest.recipe !== request.recipe && `train.recipe ${nearest.recipe}`,
+    nearest.microBatchSize !== request.microBatchSize && `train.microBatchSize ${nearest.microBatchSize}`,
+    nearest.activationCheckpointing !== request.activationCheckpointing && 'train.activationCheckpointing true',
+    nearest.maxTokens !== request.maxTokens && `filter.maxTokens ${nearest.maxTokens}`,
+  ].filter((change) => change !== false);
+  return `set ${changes.join(' and ')}`;
 }

@@ -2,7 +2,7 @@
 import { styleText } from 'node:util';
 import type { MappingPlan } from '../../activities/filter/plan.ts';
 import type { FilterSplitSummary } from '../../contracts/stages.ts';
-import type { MemoryPlan } from './memory-plan.ts';
+import type { HostPlan, MemoryPlan, MemoryRecipe } from './memory-plan.ts';
 import type { DataPlan, RunPlan, TrainingPlan } from './run-plan.ts';
 
 export function renderPlan(plan: RunPlan, colour: boolean): string {
@@ -18,7 +18,7 @@ export function renderPlan(plan: RunPlan, colour: boolean): string {
   if (plan.data) blocks.push([heading('Data'), ...dataLines(plan.data, plan)]);
   if (plan.mappings) blocks.push([heading('Rows kept, by what is learned'), ...mappingLines(plan.mappings, plan)]);
   blocks.push([heading('Training'), ...trainingLines(plan.training, plan)]);
-  if (plan.memory) blocks.push([heading('Memory of each GPU'), ...memoryLines(plan.memory)]);
+  if (plan.memory) blocks.push([heading('Memory of each GPU'), ...memoryLines(plan.memory, stepsOf(plan))]);
   if (plan.stages) {
     blocks.push([
       heading('Stages'),
@@ -104,25 +104,45 @@ function trainingLines(training: TrainingPlan | null, { spec }: RunPlan): string
 const gigabytes = (bytes: number): string =>
   bytes >= 1e8 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
-function memoryLines({ parameters, shapeFrom, recipe, bytes, gpus, fits, advice }: MemoryPlan): string[] {
+function memoryLines({ parameters, shapeFrom, asked, gpus, advice, others }: MemoryPlan, steps: Steps): string[] {
+  const { bytes, request } = asked;
   const kinds: [string, number][] = [
     ['weights', bytes.weights],
     ['gradients', bytes.gradients],
-    ['Adam states', bytes.optimizer],
+    ['Adam states', bytes.moments],
     ['weights cast to bf16', bytes.castWeights],
     ['activations, about', bytes.activations],
     ['logits', bytes.logits],
     ['in all', bytes.total],
   ];
-  const recomputed = recipe.activationCheckpointing ? ', activations recomputed' : '';
   return [
-    `  ${count(parameters)} parameters (${shapeFrom}), ${recipe.recipe}, micro-batch ${recipe.microBatchSize} × ${count(recipe.maxTokens)} tokens${recomputed}`,
+    `  ${count(parameters)} parameters (${shapeFrom}), ${recipeOf(request)}`,
     ...kinds
       .filter(([, size]) => size > 0)
       .map(([kind, size]) => `  ${kind.padEnd(22)}${gigabytes(size).padStart(10)}`),
-    `  ${verdict(gpus, fits)}`,
+    `  ${verdict(gpus, asked.fits)}`,
     ...(advice === null ? [] : [`  → ${advice}`]),
+    '  on other hosts, each GPU with all weights:',
+    ...table(others.map((host) => hostRow(host, steps))),
   ];
+}
+
+const recipeOf = ({ recipe, microBatchSize, maxTokens, activationCheckpointing }: MemoryRecipe): string =>
+  `${recipe}, micro-batch ${microBatchSize} × ${count(maxTokens)} tokens${activationCheckpointing ? ', activations recomputed' : ''}`;
+
+/** Optimizer steps and the rows of one; null where they are not known. */
+type Steps = { steps: number; rows: number } | null;
+
+const stepsOf = ({ training, spec }: RunPlan): Steps =>
+  training && { steps: training.steps, rows: Math.min(training.rows, spec.train.globalBatchSize) };
+
+/** Hours are at most: as if every row were as long as the longest may be. */
+function hostRow({ gpus, gpu, memoryGib, nearest, tokensPerSecond }: HostPlan, training: Steps): string[] {
+  const host = `  ${gpus} × ${gpu} ${Math.ceil(memoryGib ?? 0)} GB`;
+  if (nearest === null) return [host, 'nothing fits', ''];
+  const hours =
+    training && tokensPerSecond ? (training.steps * training.rows * nearest.maxTokens) / tokensPerSecond / 3600 : null;
+  return [host, recipeOf(nearest), hours === null ? '' : `≤ ${hours < 10 ? hours.toFixed(1) : count(hours)} h`];
 }
 
 function verdict(gpus: MemoryPlan['gpus'], fits: boolean | null): string {

@@ -51,11 +51,13 @@ export interface PlanRequest {
   spec: RunSpec;
   deps: SourceDeps & { artifacts: Artifacts };
   gpus: GpuChoice;
+  /** With the trainer, whose planner tells of memory. */
+  python: string;
   signal: AbortSignal;
 }
 
 /** Throws bad input as the run would. A Hub or a store that does not answer leaves a gap. */
-export async function planRun({ spec, deps, gpus, signal }: PlanRequest): Promise<RunPlan> {
+export async function planRun({ spec, deps, gpus, python, signal }: PlanRequest): Promise<RunPlan> {
   const plan: RunPlan = {
     spec,
     gaps: [],
@@ -63,9 +65,10 @@ export async function planRun({ spec, deps, gpus, signal }: PlanRequest): Promis
     data: null,
     mappings: null,
     training: null,
-    memory: planMemory({ spec, shape: null, gpus }),
+    memory: null,
     stages: null,
   };
+  const memory = (config: unknown) => planMemory({ spec, config, gpus, python, signal });
   const transfer = { signal };
   const scratch = join(deps.cacheDir, 'scratch', randomUUID());
   await mkdir(scratch, { recursive: true });
@@ -73,15 +76,16 @@ export async function planRun({ spec, deps, gpus, signal }: PlanRequest): Promis
     const request = { spec, deps, scratch, transfer };
     const opened = await orGap(plan, openSources(request));
     if (opened === null) {
+      plan.memory = await memory(null);
       const local = await lookAtLocalData(request);
       if (local === null) return plan;
       plan.data = dataPlan({ ...local, isWhole: true }, spec);
       plan.training = { isExact: false, ...stepsOf(spec, plan.data.train) };
       return plan;
     }
-    const { dataset, model, datasetDir, modelDir, shape } = opened;
+    const { dataset, model, datasetDir, modelDir, config } = opened;
     plan.sources = { dataset, model };
-    plan.memory = planMemory({ spec, shape, gpus });
+    plan.memory = await memory(config);
     const found = await orGap(plan, findCached({ artifacts: deps.artifacts, spec, dataset, model, transfer }));
     plan.stages = found?.stages ?? null;
     const tokenizer = await ModelTokenizer.load(modelDir);

@@ -16,7 +16,6 @@ import {
 } from '../../activities/download/source-tree.ts';
 import { resolveRun } from '../../activities/resolve/resolve.ts';
 import type { Transfer } from '../../activities/store/store.ts';
-import { type ModelShape, modelShapeSchema } from '../../contracts/memory.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { PinnedSource } from '../../contracts/stages.ts';
 
@@ -26,7 +25,8 @@ export interface OpenedSources {
   /** Local folders under the scratch folder: the split's data files, and the model without its weights. */
   datasetDir: string;
   modelDir: string;
-  shape: ModelShape;
+  /** config.json. */
+  config: unknown;
 }
 
 interface OpenRequest {
@@ -48,8 +48,8 @@ export async function openSources({ spec, deps, scratch, transfer }: OpenRequest
 
   const tree = await openPinned('model', model, deps, transfer);
   await saveSmallFiles(tree, await selectModelFiles(tree), modelDir);
-  const shape = modelShapeSchema.parse(JSON.parse(await readFile(join(modelDir, 'config.json'), 'utf8')));
-  return { dataset, model, datasetDir, modelDir, shape };
+  const config: unknown = JSON.parse(await readFile(join(modelDir, 'config.json'), 'utf8'));
+  return { dataset, model, datasetDir, modelDir, config };
 }
 
 export interface LocalData {

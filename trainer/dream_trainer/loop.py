@@ -24,12 +24,12 @@ from .distributed import Ranks, own_device
 from .divergence import WINDOW, check_divergence
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
+from .fit import gpu_memory_bytes, recipe_for
 from .gradients import accumulate_gradients
 from .lora import exported_tensors
 from .optimizer import Optimizer, build_optimizer, clip_gradients, gradient_norm, gradients, learning_rate
 from .preflight import preflight
 from .process import Termination
-from .recipes import RECIPES
 from .saver import Saver
 from .spec import TrainSpec
 from .tokenizer import Tokenizer
@@ -117,7 +117,7 @@ class Attempt:
             self.steps = min(self.steps, spec.max_steps)
 
         self.export_dtype = stored_dtype(spec.model)
-        self.recipe = RECIPES[self._recipe_name(resumed)]
+        self.recipe = recipe_for(spec, config, resumed, gpu_memory_bytes(ranks.device))
         self.autocast = self.recipe.autocast
         self.model = outline(config, self.recipe, spec)
         shapes = self._state(build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed))
@@ -300,16 +300,6 @@ class Attempt:
         folder = self.spec.checkpoint.resume_from
         return open_checkpoint(folder, self.spec.identity) if folder else None
 
-    def _recipe_name(self, resumed: Checkpoint | None) -> str:
-        """A training begun keeps its recipe, on whatever host `auto` meets later."""
-        asked = self.spec.recipe
-        begun = (resumed.recipe or asked) if resumed else asked
-        if asked not in ("auto", begun):
-            raise invalid("spec, recipe", asked, f"{begun}, that of the checkpoint", "start anew to change the recipe")
-        if begun != "auto":
-            return begun
-        return "full-fp32" if self.ranks.device.type == "cuda" else "fp32"
-
     def _check_length(self, config: DreamConfig) -> None:
         if self.spec.max_tokens > config.max_position_embeddings:
             raise invalid(
@@ -336,9 +326,7 @@ class Attempt:
             "recipe": self.recipe.name,
             "threads": torch.get_num_threads(),
             "fromStep": self.step,
-            "deviceMemoryBytes": torch.cuda.get_device_properties(device).total_memory
-            if device.type == "cuda"
-            else None,
+            "deviceMemoryBytes": gpu_memory_bytes(device),
         }
         self.events.emit("plan", **plan)
 

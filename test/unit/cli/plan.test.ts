@@ -138,10 +138,11 @@ test('walks the chain of keys as far as artifacts are found', async (t) => {
 
 test('says whether it fits the GPUs named, and what to change', async (t) => {
   const at = await place(t);
-  assert.equal((await planned(t, at)).memory?.fits, true);
+  const roomy = (await planned(t, at)).memory?.asked;
+  assert.deepEqual([roomy?.fits, roomy?.request.recipe], [true, 'full-fp32'], 'auto takes the most exact');
   const { memory } = await planned(t, at, { gpus: 4, gpuMemoryGib: 1 });
-  assert.equal(memory?.fits, false);
-  assert.equal(memory?.recipe.microBatchSize, 2, 'of a global batch of 8, each of 4 GPUs has 2 rows');
+  assert.equal(memory?.asked.fits, false);
+  assert.equal(memory?.asked.request.microBatchSize, 2, 'of a global batch of 8, each of 4 GPUs has 2 rows');
   assert.match(memory?.advice ?? '', /use GPUs of at least \d+ GiB/);
   const { said } = await run(t, at, { json: false, gpuMemoryGib: 1 });
   assert.match(said, /✗ does not fit 1 × 1 GiB\n {2}→ /);
@@ -177,6 +178,14 @@ test('tells what it can where the Hub is not reached, and exits with 2', async (
   assert.deepEqual(made.training, { isExact: false, rows: 36, stepsPerEpoch: 5, steps: 10 });
   assert.equal(made.memory?.parameters, 7_615_616_512);
   assert.equal(made.memory?.shapeFrom, 'Dream 7B as published');
+  const answers = made.memory?.others.map(({ gpus, gpu, nearest }) => `${gpus} ${gpu} ${nearest?.recipe}`);
+  assert.deepEqual(answers, [
+    '1 RTX 4090 lora',
+    '2 RTX 4090 lora',
+    '1 A100 lora',
+    '1 H100 full-bf16-sr',
+    '8 H100 full-bf16-sr',
+  ]);
 });
 
 test('refuses bad input as the run would', async (t) => {

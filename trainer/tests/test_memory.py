@@ -1,0 +1,188 @@
+"""The memory planner: what is known of Dream 7B, what was measured of it, and which recipe it names for which GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dream_trainer.checkpoint import Checkpoint
+from dream_trainer.config import DreamConfig
+from dream_trainer.failures import TrainerFailure
+from dream_trainer.fit import recipe_for
+from dream_trainer.lora import add_adapters
+from dream_trainer.memory import (
+    DREAM_7B,
+    GIB,
+    Request,
+    Shape,
+    bytes_by_kind,
+    choose_recipe,
+    fits,
+    nearest_fit,
+    needed_gib,
+)
+from dream_trainer.model import DreamModel
+from dream_trainer.optimizer import build_optimizer
+from dream_trainer.recipes import RECIPES
+from dream_trainer.spec import LoraSpec, OptimizerSpec, TrainSpec
+
+from .reference import REPOSITORY
+from .tiny import make_model, make_spec
+
+WALKTHROUGH = Request("auto", 4, 2048, True, 0.5, True)
+
+
+def test_knows_dream_7bs_parameters_and_states() -> None:
+    assert DREAM_7B.parameters == 7_615_616_512
+    gigabytes = {
+        name: sum(bytes_by_kind(DREAM_7B, dataclasses.replace(WALKTHROUGH, recipe=name))[kind] for kind in STATE) / 1e9
+        for name in RECIPES
+    }
+    assert gigabytes["fp32"] == gigabytes["full-fp32"] == pytest.approx(121.8, abs=0.1)
+    assert gigabytes["full-bf16-sr"] == pytest.approx(60.9, abs=0.1)
+    assert gigabytes["full-bf16-sr-8bit"] == pytest.approx(45.7, abs=0.3)
+    assert gigabytes["lora"] == pytest.approx(15.9, abs=0.1)
+
+
+STATE = ("weights", "gradients", "moments")
+
+
+@pytest.mark.parametrize("recipe", [name for name in RECIPES])
+def test_the_state_is_what_the_trainer_holds(tmp_path: Path, recipe: str) -> None:
+    config = DreamConfig.load(make_model(tmp_path / "base", hidden_size=256, intermediate_size=512))
+    shape, how = Shape.of(config), RECIPES[recipe]
+    with torch.device("meta"):
+        model = DreamModel(config).to(getattr(torch, how.weights))
+    if how.lora:
+        add_adapters(model, LoraSpec())
+    optimizer = build_optimizer(model, OptimizerSpec(), how, 0)
+    planned = bytes_by_kind(shape, dataclasses.replace(WALKTHROUGH, recipe=recipe))
+    assert planned["weights"] == sum(p.nbytes for p in model.parameters())
+    assert planned["gradients"] == sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    moments = sum(tensor.nbytes for name, tensor in optimizer.tensors.items() if name != "updates")
+    assert planned["moments"] == pytest.approx(moments, rel=1e-3), "the last block of a tensor may be smaller"
+
+
+MEASURED_GIB = [
+    # micro-batch, budget, peak on one H100: a model of this shape with 6 bytes of state a parameter, compiled blocks.
+    (3, 1, 71.7),
+    (1, 1, 53.0),
+    (5, 0.5, 68.5),
+    (4, 0.5, 64.0),
+    (4, 0.3, 57.5),
+    (8, 0, 49.5),
+]
+
+
+@pytest.mark.parametrize(("micro_batch", "budget", "gib"), MEASURED_GIB)
+def test_is_within_5_percent_of_peaks_measured(micro_batch: int, budget: float, gib: float) -> None:
+    asked = Request("full-bf16-sr-8bit", micro_batch, 2048, budget < 1, budget, True)
+    assert bytes_by_kind(DREAM_7B, asked)["total"] / GIB == pytest.approx(gib, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("gib", "recipe"), [(24, "lora"), (40, "lora"), (80, "full-bf16-sr"), (141, "full-fp32"), (12, None)]
+)
+def test_auto_takes_the_most_exact_recipe_that_fits(gib: int, recipe: str | None) -> None:
+    assert choose_recipe(DREAM_7B, WALKTHROUGH, gib * GIB) == recipe
+
+
+def test_names_the_nearest_change_that_fits_and_every_answer_fits() -> None:
+    full = dataclasses.replace(WALKTHROUGH, recipe="full-fp32")
+    near = nearest_fit(DREAM_7B, full, 80 * GIB)
+    assert near and near.recipe == "full-bf16-sr" and near.max_tokens == 2048
+    for gib in range(18, 160, 6):
+        near = nearest_fit(DREAM_7B, full, gib * GIB)
+        assert near is None or fits(DREAM_7B, near, gib * GIB)
+    needed = needed_gib(DREAM_7B, full)
+    assert fits(DREAM_7B, full, needed * GIB) and not fits(DREAM_7B, full, (needed - 1) * GIB)
+    assert nearest_fit(DREAM_7B, full, needed * GIB) == full, "what fits is left alone"
+    assert nearest_fit(DREAM_7B, full, 8 * GIB) is None
+
+
+def test_the_command_answers_without_torch(tmp_path: Path) -> None:
+    config = json.loads((make_model(tmp_path / "base") / "config.json").read_text())
+    asked = {
+        "config": config,
+        "recipe": "auto",
+        "loraRank": 16,
+        "microBatchSize": 4,
+        "globalBatchSize": 4,
+        "maxTokens": 96,
+        "activationCheckpointing": True,
+        "activationBudget": 0.5,
+        "compile": "auto",
+        "hosts": [{"gpus": 4, "memoryGib": 80, "gpu": None}, {"gpus": 1, "memoryGib": None, "gpu": None}],
+    }
+    code = "import sys; from dream_trainer.__main__ import main; status = main(['plan']); "
+    code += "assert 'torch' not in sys.modules; sys.exit(status)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(asked),
+        cwd=REPOSITORY / "trainer",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)["hosts"]
+    assert first["fits"] and first["request"] == {
+        "recipe": "full-fp32",
+        "microBatchSize": 1,
+        "maxTokens": 96,
+        "activationCheckpointing": True,
+        "activationBudget": 0.5,
+        "isCompiled": False,
+    }
+    assert second["fits"] is None and second["nearest"] is None
+
+
+def spec_of(folder: Path, **changes: object) -> TrainSpec:
+    (folder / "spec.json").write_text(json.dumps(make_spec(folder, maxTokens=2048, **changes)))
+    return TrainSpec.load(folder / "spec.json")
+
+
+def test_a_gpu_that_is_too_small_is_told_before_anything_loads_with_the_recipe_that_fits(tmp_path: Path) -> None:
+    config = config_7b()
+    for recipe, gib, remedy in (
+        ("full-fp32", 79.1, "set train.recipe full-bf16-sr"),
+        ("auto", 20, "set train.microBatchSize "),
+        ("lora", 8, "nothing fits"),
+    ):
+        spec = spec_of(tmp_path, recipe=recipe, activationCheckpointing=True)
+        with pytest.raises(TrainerFailure, match="found a GPU of") as refused:
+            recipe_for(spec, config, None, int(gib * GIB))
+        assert refused.value.kind == "OutOfMemory" and remedy in refused.value.message
+    assert recipe_for(spec_of(tmp_path, activationCheckpointing=True), config, None, int(79.1 * GIB)).name == (
+        "full-bf16-sr"
+    )
+
+
+def test_a_training_begun_keeps_its_recipe_on_another_host(tmp_path: Path) -> None:
+    begun = Checkpoint(3, tmp_path, [], [], "full-bf16-sr-8bit")
+    spec = spec_of(tmp_path, activationCheckpointing=True)
+    assert recipe_for(spec, config_7b(), begun, 200 * GIB).name == "full-bf16-sr-8bit"
+    assert recipe_for(spec, config_7b(), begun, None).name == "full-bf16-sr-8bit"
+    assert recipe_for(spec, config_7b(), None, 200 * GIB).name == "full-fp32"
+    assert recipe_for(spec, config_7b(), None, None).name == "fp32"
+
+
+def config_7b() -> DreamConfig:
+    fields = {
+        "vocab_size": 152_064,
+        "hidden_size": 3584,
+        "intermediate_size": 18_944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 131_072,
+        "mask_token_id": 151_666,
+        "pad_token_id": 151_643,
+        "eos_token_id": 151_643,
+    }
+    return DreamConfig.parse(fields)
