@@ -1,4 +1,4 @@
-"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|plan|doctor …`.
+"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|export|plan|doctor …`.
 
 Each command is imported only when it is called, so that `grade` starts without torch.
 """
@@ -14,6 +14,7 @@ COMMANDS = {
     "eval": ("dream_trainer.evaluate", "generate answers to a data set in shards: --spec FILE --run-dir DIR"),
     "generate": ("dream_trainer.generate", "answer one prompt"),
     "grade": ("dream_trainer.grading", "grade JSON lines {reference, prediction} from standard input"),
+    "export": ("dream_trainer.export", "write a model as a Hugging Face folder to hand on"),
     "plan": ("dream_trainer.plan", "tell whether training fits into GPUs: a JSON request on standard input"),
     "doctor": ("dream_trainer.doctor", "tell versions and devices, and check their arithmetic"),
 }

@@ -57,6 +57,7 @@ class DreamConfig:
         heads = read.positive("num_attention_heads")
         kv_heads = read.positive("num_key_value_heads", default=heads)
         vocab_size = read.positive("vocab_size")
+        read.only("model_type", "Dream", default="Dream")
         read.only("hidden_act", "silu", default="silu")
         read.only("rope_scaling", None, default=None)
         read.only("use_sliding_window", False, default=False)
