@@ -74,7 +74,8 @@ function gradeSamples({ predictions, grades }: Evaluation): GradedPrediction[] {
   return samples.map((sample, index) => ({ ...sample, kind: 'sample', grade: grades[index] as Grade }));
 }
 
-function summarise(graded: readonly GradedPrediction[], generationSeconds: number): EvalSummary {
+/** Counts by verdict; accuracy is over what could be graded, null where nothing could. */
+export function summarise(graded: readonly GradedPrediction[], generationSeconds: number): EvalSummary {
   const count = (verdict: Grade['verdict']): number => graded.filter(({ grade }) => grade.verdict === verdict).length;
   const [correct, incorrect] = [count('correct'), count('incorrect')];
   return {

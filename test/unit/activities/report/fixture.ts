@@ -1,13 +1,13 @@
 /** A run as a report sees it: made up, but of the shape and size of a real one, and the same every time. */
 
 import { countOutcomes, pairAnswers } from '../../../../activities/eval/compare.ts';
-import type { GradedPrediction } from '../../../../activities/eval/results.ts';
+import { type GradedPrediction, summarise } from '../../../../activities/eval/results.ts';
 import { measureRevealOrder } from '../../../../activities/eval/reveal-order.ts';
 import { collectFacts, type ReportFacts, type ReportFiles } from '../../../../activities/report/facts.ts';
 import type { ReportInput } from '../../../../contracts/report.ts';
 import { type RunSpecInput, runSpecSchema } from '../../../../contracts/run-spec.ts';
 import { sha256 } from '../../../../contracts/stage-keys.ts';
-import { type ArtifactRef, type ArtifactStage, type EvalSummary, stageNames } from '../../../../contracts/stages.ts';
+import { type ArtifactRef, type ArtifactStage, stageNames } from '../../../../contracts/stages.ts';
 import type { Grade, HistoryRecord } from '../../../../contracts/trainer.ts';
 import { prediction } from '../eval/prediction.ts';
 
@@ -72,20 +72,6 @@ function answers(model: 'base' | 'tuned', share: number): GradedPrediction[] {
       grade: { verdict, extracted: right || model === 'tuned' ? String(result) : null, reason: 'made up' },
     };
   });
-}
-
-function summary(graded: GradedPrediction[]): EvalSummary {
-  const count = (verdict: Grade['verdict']) => graded.filter(({ grade }) => grade.verdict === verdict).length;
-  const [correct, incorrect] = [count('correct'), count('incorrect')];
-  return {
-    samples: graded.length,
-    correct,
-    incorrect,
-    ungradable: count('ungradable'),
-    accuracy: correct + incorrect === 0 ? null : correct / (correct + incorrect),
-    newTokens: graded.reduce((sum, { newTokens }) => sum + newTokens, 0),
-    generationSeconds: 41,
-  };
 }
 
 export function history(steps = STEPS): HistoryRecord[] {
@@ -205,8 +191,8 @@ export function reportInput(
         deviceMemoryBytes: 85_000_000_000,
         samples: { rows: 815, epochs: 3, seen: 2445, duplicates: 0, dropped: 0, leftOut: 16 },
       },
-      evalBase: summary(base),
-      evalTuned: summary(tuned),
+      evalBase: summarise(base, 41),
+      evalTuned: summarise(tuned, 41),
     },
     stages: stageNames.map((name) => ({
       name,
