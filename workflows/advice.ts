@@ -44,7 +44,7 @@ const changes = (value: object): string => `\`${JSON.stringify({ changes: value 
 export function adviseEnded(state: RunState, type: string | null): string | null {
   const stays = 'Finished stages are served from the store, and training goes on from its newest checkpoint.';
   const again = `press **Reset** and choose the first event of the list. ${stays}`;
-  const anew = '**Start Workflow Like This One**, in the menu beside Reset,';
+  const anew = '**More Actions** → **Start Workflow Like This One**';
   switch (state) {
     case 'aborted':
       return `To go on after all, press ${anew}. ${stays} (A Reset would repeat the abort, unless **Exclude Updates** is ticked.)`;

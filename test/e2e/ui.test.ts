@@ -65,7 +65,9 @@ test('the details pane tells stage, step and loss while the run trains', { skip,
   const page = await open(`${runPage()}/user-metadata`);
   const pane = await currentDetails(page);
   assert.match(pane, /filter.* rows kept/);
-  assert.match(pane, /step \d+ of \d+ · loss \d/);
+  assert.match(pane, /step \d+ of \d+ · about .* to go, as of \d\d:\d\d:\d\d UTC/);
+  assert.match(pane, /loss \d.* tokens\/s/);
+  assert.match(pane, /no checkpoint yet|last checkpoint: step \d+, .* old at this note/);
   await picture(page, 'run-training.png');
 });
 

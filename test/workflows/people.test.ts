@@ -1,6 +1,7 @@
 /** What people can do with a run, and what it answers them, on the real server. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deferred } from '../fixtures/deferred.ts';
 import { progressAt } from '../fixtures/progress.ts';
 import { type At, failure, type Script, untilCancelled } from '../fixtures/scripted-activities.ts';
@@ -53,6 +54,17 @@ suite('people', { concurrency: true }, () => {
     );
     assert.equal((await run.attributes()).ReverieState, 'expired');
     assert.equal((await run.status()).parked, null);
+  });
+
+  test('who reset an expired run to the very task that ended it see it go on', async () => {
+    const policy = { ...parkAtOnce, parkDeadlineHours: 1.5 * SECONDS };
+    const run = await house.start('reset at its end', { policy }, crashesOnce);
+    assert.equal((await run.failure()).type, 'Expired');
+    // Longer than the workflow takes for a late worker: a person has come since.
+    await sleep(31_000);
+    const again = await run.reset('last');
+    assert.equal((await again.result()).state, 'done');
+    assert.equal(again.calls('train').length, 2);
   });
 
   test('cannot resume a run that is not parked, and leave no trace in its history', async () => {
