@@ -7,6 +7,8 @@ import { z } from 'zod';
 
 /** Exit status of a trainer that saved on SIGTERM (sysexits' EX_TEMPFAIL); 2 is bad input, 0 the end. */
 export const EXIT_PREEMPTED = 75;
+/** The disk was full; the incident that says so may have found no room either. */
+export const EXIT_DISK_FULL = 73;
 export const EXIT_INVALID = 2;
 
 const path = z.string().min(1);

@@ -9,7 +9,8 @@ import { constants, hostname } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { type FailureDetails, isFailureType, ReverieFailure } from '../../contracts/failures.ts';
-import { EXIT_PREEMPTED, type TrainerEvent, type TrainerPhase } from '../../contracts/trainer.ts';
+import { EXIT_DISK_FULL, EXIT_PREEMPTED, type TrainerEvent, type TrainerPhase } from '../../contracts/trainer.ts';
+import { asDiskFull } from '../store/disk-full.ts';
 import { followEvents } from './follow-events.ts';
 import { ATTEMPT_MARK, CACHE_MARK, killMarked, WORKER_MARK } from './process-tree.ts';
 
@@ -52,6 +53,8 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
   const specFile = join(run.runDir, 'spec.json');
   await writeFile(specFile, JSON.stringify(run.spec, null, 2));
   const log = createWriteStream(join(run.runDir, `${run.command}.log`), { flags: 'a' });
+  // A full disk costs lines of the log, not the worker; what they would have said comes as an incident.
+  log.on('error', () => {});
   const ranks = run.ranks > 1 ? ['--ranks', String(run.ranks)] : [];
   const trainer = execa(
     run.python,
@@ -126,6 +129,7 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
   if (exitCode === 0 && done) return done;
   if (hung !== null) throw hangs(phase, hung, step);
   if (incident) throw failureOfIncident(incident, run);
+  if (exitCode === EXIT_DISK_FULL) throw diskFull(run.runDir, tail);
   // A signal from outside is a preemption, ours or another's; attempts that never advance end as NoProgress.
   const told = stopping || exitCode === EXIT_PREEMPTED;
   if (told || isEndedFromOutside(exitCode, signal)) {
@@ -154,6 +158,14 @@ function hangs(phase: TrainerPhase, seconds: number, step: number | null): Rever
     'TrainerHung',
     `The trainer on ${hostname()} gave no sign for ${Math.round(seconds)} s in phase ${phase}; expected one within policy.phaseDeadlineSeconds.${phase}; it was killed. If the phase is only slow there, raise that deadline.`,
     { phase, seconds, step },
+  );
+}
+
+function diskFull(path: string, tail: string): ReverieFailure {
+  return new ReverieFailure(
+    'DiskFull',
+    `The trainer found no room in ${path} on ${hostname()}, not even to say so there; expected free space; free some, or point REVERIE_CACHE_DIR at a larger disk:\n${tail.trim()}`,
+    { path },
   );
 }
 
@@ -193,6 +205,8 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : JS
 export function asTrainerFailure(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof ReverieFailure || isFailureType(error.name)) return error;
   if (['AbortError', 'CancelledFailure', 'ActivityStalled'].includes(error.name)) return error;
+  const full = asDiskFull(error, (error as NodeJS.ErrnoException).path ?? 'a file');
+  if (full !== null) return full;
   return new ReverieFailure(
     'TrainerCrashed',
     `${error.name}: ${error.message}`,

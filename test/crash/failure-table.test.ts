@@ -3,17 +3,20 @@
  * on ends with the weights that a trainer alone, never disturbed, makes of the same spec.
  */
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
+import { appendFile, mkdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { WorkflowHandle } from '@temporalio/client';
+import { execa } from 'execa';
+import type { Child } from '../../cli/child.ts';
+import { worker } from '../../cli/stack.ts';
 import { startRun } from '../../cli/start.ts';
 import type { RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { python } from '../fixtures/python.ts';
 import { specOf, trainUndisturbed, watchAttempts } from './at-work.ts';
-import { attemptRecords, smallSpec } from './trainings.ts';
+import { attemptRecords, forgetTraining, smallSpec } from './trainings.ts';
 
 const { skip } = python;
 const timeout = 300_000;
@@ -23,6 +26,8 @@ const small = smallSpec(STEPS);
 const spec = { ...small, policy: { ...small.policy, phaseDeadlineSeconds: { train: STEP_DEADLINE_SECONDS } } };
 
 let stack: TestStack;
+/** Of the spec above, from a trainer of its own. */
+let undisturbed: Promise<string> | undefined;
 before(async () => {
   if (skip === false) stack = await startTestStack();
 });
@@ -48,7 +53,6 @@ const send = (signal: NodeJS.Signals, pids: readonly number[]): void => {
 describe('one run through the table', { skip, timeout }, () => {
   let run: WorkflowHandle;
   let next: ReturnType<typeof watchAttempts>;
-  let undisturbed: Promise<string>;
 
   test('dead twice without a word at one step, the third attempt parks', async () => {
     next = watchAttempts(stack.cacheDir);
@@ -64,7 +68,7 @@ describe('one run through the table', { skip, timeout }, () => {
 
   test('a stopped trainer hangs: it is killed at the deadline of its phase, and the run goes on by itself', async () => {
     const attempt = await next(8);
-    undisturbed = trainUndisturbed(await specOf(attempt), join(stack.dir, 'undisturbed'));
+    undisturbed ??= trainUndisturbed(await specOf(attempt), join(stack.dir, 'undisturbed'));
     send('SIGSTOP', attempt.pids);
     const hung = await eventually('judged', async () => (await status(run)).incidents[1] ?? null, timeout / 2);
     assert.equal(`${hung.type}, ${hung.verdict}`, 'TrainerHung, retry-elsewhere');
@@ -110,5 +114,66 @@ describe('one run through the table', { skip, timeout }, () => {
     assert.equal(result.attempts, 9);
     const { fromStep, ended } = (await attemptRecords(stack)).at(-1) ?? {};
     assert.deepEqual([fromStep, ended?.how], [0, 'done']);
+  });
+});
+
+describe('on a small disk', { skip, timeout }, () => {
+  const queue = 'small-disk';
+  let disk: string;
+  let full: string;
+  let gpu: Child | null = null;
+  let unmounted: string | false = false;
+  before(async () => {
+    disk = join(stack.dir, 'disk');
+    full = join(disk, 'full');
+    await mkdir(disk);
+    const mounted = await execa('mount', ['-t', 'tmpfs', '-o', 'size=128m', 'tmpfs', disk], { reject: false });
+    if (mounted.exitCode !== 0) unmounted = `no small disk to fill: ${mounted.stderr}`;
+  });
+  after(async () => {
+    await gpu?.stop();
+    if (unmounted === false) await execa('umount', ['--lazy', disk]);
+  });
+
+  /** Leaves room for events, which are small, but for no checkpoint. */
+  async function fill(): Promise<void> {
+    const { bavail, bsize } = await statfs(disk);
+    const excess = bavail * bsize - 2e6;
+    // A save that runs out of room at this moment takes what is left.
+    if (excess > 0) await appendFile(full, Buffer.alloc(excess)).catch(() => undefined);
+  }
+
+  test('a disk that fills up is told, and the run backs off until there is room', async (t) => {
+    if (unmounted !== false) return t.skip(unmounted);
+    const env = { ...stack.env, REVERIE_CACHE_DIR: disk };
+    gpu = worker({ kind: 'gpu', env, logs: disk, graceSeconds: 5, args: ['--queue', queue] });
+    await gpu.ready(timeout / 2);
+    await forgetTraining(stack);
+    const run = await startRun({
+      client: stack.client,
+      workflowId: 'full',
+      spec: { ...spec, train: { ...spec.train, queue } },
+    });
+    const attempt = await watchAttempts(disk)(8);
+    undisturbed ??= trainUndisturbed(await specOf(attempt), join(stack.dir, 'undisturbed'));
+    const told = await eventually(
+      'judged',
+      async () => {
+        await fill();
+        return (await status(run)).incidents[0] ?? null;
+      },
+      timeout / 2,
+    );
+    assert.equal(
+      `${told.type}, ${told.verdict}: ${told.action}`,
+      'DiskFull, retry-elsewhere: tries again in 15 s (1 of 20)',
+    );
+    await rm(full);
+    const { weightsSha256, attempts } = (await run.result()) as RunResult;
+    assert.equal(weightsSha256, await undisturbed);
+    assert.equal(attempts, 2);
+    const [first, second] = await attemptRecords(stack);
+    assert.equal(first?.ended?.how, 'DiskFull');
+    assert.ok(second?.fromStep && second.fromStep <= first.step, 'from a checkpoint that had found room');
   });
 });

@@ -61,12 +61,13 @@ export const trainedTo = (cacheDir: string, step: number): Promise<Training> =>
 
 interface AttemptRecord {
   workflowId: string;
+  startedAt: string;
   attempt: number;
   /** Null until it has looked for a checkpoint. */
   fromStep: number | null;
   /** The newest step done. */
   step: number;
-  ended: { how: string; step: number | null } | null;
+  ended: { at: string; how: string; step: number | null } | null;
 }
 
 /** As the store has them, oldest first. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .failures import TrainerFailure
+
+_ROOM_WITHIN_SECONDS = 5.0
+"""A save that found the disk full gives back what it took, within moments."""
+_POLL_SECONDS = 0.05
 
 
 class Events:
@@ -39,4 +44,12 @@ class Events:
         )
 
     def _write(self, event: dict[str, Any]) -> None:
-        os.write(self._file, (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode())
+        rest = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        deadline = time.monotonic() + _ROOM_WITHIN_SECONDS
+        while rest:  # A disk that fills up takes a part of a line.
+            try:
+                rest = rest[os.write(self._file, rest) :]
+            except OSError as error:
+                if error.errno != errno.ENOSPC or time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)

@@ -8,6 +8,8 @@ IncidentKind = Literal["OutOfMemory", "Diverged", "HardwareFault", "DiskFull", "
 
 EXIT_CRASHED = 1
 EXIT_INVALID = 2
+EXIT_DISK_FULL = 73
+"""sysexits' EX_CANTCREAT: told by the status as well, since the incident itself may have found no room."""
 EXIT_PREEMPTED = 75
 """sysexits' EX_TEMPFAIL: saved on SIGTERM, ready to be resumed."""
 
@@ -26,7 +28,7 @@ class TrainerFailure(Exception):
 
     @property
     def exit_code(self) -> int:
-        return EXIT_INVALID if self.kind == "InvalidSpec" else EXIT_CRASHED
+        return {"InvalidSpec": EXIT_INVALID, "DiskFull": EXIT_DISK_FULL}.get(self.kind, EXIT_CRASHED)
 
 
 class Preempted(Exception):

@@ -1,6 +1,7 @@
 """`python -m dream_trainer train --spec FILE --run-dir DIR [--ranks N]`: one attempt at a training run.
 
-Exit status: 0 done; 75 saved on SIGTERM; 2 bad input; 1 anything else. Every failure is an `incident` event first.
+Exit status: 0 done; 75 saved on SIGTERM; 2 bad input; 73 disk full; 1 anything else. Every failure is an `incident`
+event first.
 With --ranks, N processes train together on this machine; torchrun's environment (RANK, WORLD_SIZE) works as well.
 """
 

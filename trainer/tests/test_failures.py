@@ -28,7 +28,7 @@ from dream_trainer.failures import TrainerFailure
 )
 def test_tells_failures_apart(error: Exception, kind: str) -> None:
     failure = classify(error, "train", 7, microBatchSize=8)
-    assert (failure.kind, failure.step, failure.exit_code) == (kind, 7, 1)
+    assert (failure.kind, failure.step, failure.exit_code) == (kind, 7, 73 if kind == "DiskFull" else 1)
     assert failure.details["microBatchSize"] == 8 and failure.details["phase"] == "train"
 
 

@@ -263,3 +263,23 @@ def test_cadence_follows_young_and_daly_between_floor_and_ceiling() -> None:
     assert timed.interval_seconds == 900
     fixed = cadence(every_steps=5)
     assert [step for step in range(1, 16) if fixed.due(step, 0, ready=False)] == [5, 10, 15]
+
+
+def test_an_event_waits_for_the_room_that_a_failed_save_gives_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, writes = os.write, 0
+
+    def scarce(descriptor: int, data: bytes) -> int:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            raise OSError(28, "No space left on device")
+        return write(descriptor, data[:5] if writes == 1 else data)
+
+    events = Events(tmp_path, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", scarce)
+        events.phase("train")
+    assert writes == 3
+    assert json.loads((tmp_path / "events.jsonl").read_text())["phase"] == "train"
