@@ -14,6 +14,9 @@ export function execution(): Execution {
   return { workflowId: workflowExecution.workflowId, attempt, attemptPrefix };
 }
 
+/** Measures under the activity's own tags. */
+export const metricMeter = () => Context.current().metricMeter;
+
 /** Sends progress notes to the workflow; one that does not arrive is only a note. */
 export function noteTo(log: Logger): (progress: Progress) => void {
   const { client, info } = Context.current();

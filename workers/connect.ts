@@ -16,7 +16,8 @@ const CONNECT_MS = 3000;
 /** gRPC's status. */
 const NOT_FOUND = 5;
 
-function config() {
+/** For clients and workers alike. */
+export function connectionConfig() {
   const { connectionOptions, namespace } = loadClientConnectConfig();
   return {
     options: connectionOptions,
@@ -26,14 +27,14 @@ function config() {
 }
 
 export async function connectClient(): Promise<Connected<Connection> & { client: Client }> {
-  const { options, namespace, address } = config();
+  const { options, namespace, address } = connectionConfig();
   const connection = await explain(address, Connection.connect({ ...options, connectTimeout: CONNECT_MS }));
   await expectNamespace({ connection, namespace, address });
   return { connection, namespace, address, client: new Client({ connection, namespace }) };
 }
 
 export async function connectWorker(): Promise<Connected<NativeConnection>> {
-  const { options, namespace, address } = config();
+  const { options, namespace, address } = connectionConfig();
   const connected = { connection: await explain(address, NativeConnection.connect(options)), namespace, address };
   await expectNamespace(connected);
   return connected;

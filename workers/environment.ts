@@ -13,6 +13,10 @@ export interface Environment {
   python: string;
   hub: { endpoint: string; token: string | null };
   notices: NoticeOptions;
+  /** Host and port each, as in `0.0.0.0:9464`; null serves nothing. */
+  observed: { metricsAddress: string | null; healthAddress: string | null };
+  /** The version under which a CPU worker takes runs; null takes any run. */
+  deployment: { name: string; buildId: string } | null;
 }
 
 const INSTANCE_METADATA = { IPv4: 'http://169.254.169.254', IPv6: 'http://[fd00:ec2::254]' };
@@ -25,8 +29,22 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     cacheDir: resolve(env.REVERIE_CACHE_DIR || join(stateDir, 'cache')),
     python: env.REVERIE_PYTHON || join(stateDir, 'python', 'bin', 'python'),
     hub: { endpoint: env.HF_ENDPOINT || 'https://huggingface.co', token: env.HF_TOKEN || null },
+    observed: {
+      metricsAddress: env.REVERIE_METRICS_ADDRESS || null,
+      healthAddress: env.REVERIE_HEALTH_ADDRESS || null,
+    },
+    deployment: deployment(env),
     notices: { noticeFile: env.REVERIE_NOTICE_FILE || null, instanceMetadata: instanceMetadata(env) },
   };
+}
+
+/** Throws where one of the two is there without the other. */
+function deployment({ REVERIE_DEPLOYMENT: name, REVERIE_BUILD_ID: buildId }: NodeJS.ProcessEnv) {
+  if (!name && !buildId) return null;
+  if (name && buildId) return { name, buildId };
+  throw new Error(
+    `REVERIE_DEPLOYMENT is ${name || 'unset'} and REVERIE_BUILD_ID is ${buildId || 'unset'}; expected both or neither; set REVERIE_DEPLOYMENT=reverie and REVERIE_BUILD_ID to the commit, or unset both.`,
+  );
 }
 
 /** By AWS's own variables, as its SDKs read them. */

@@ -16,7 +16,8 @@ import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
 import { connectWorker } from './connect.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { countGpus } from './gpus.ts';
-import { installLogging, SHUTDOWN_SIGNALS } from './log.ts';
+import { serveHealth } from './health.ts';
+import { installRuntime, SHUTDOWN_SIGNALS } from './log.ts';
 import { graceOf, nextNotice, noticeSources, untilNoNotice } from './notices.ts';
 import { createCommand, missingSearchAttributes } from './search-attributes.ts';
 
@@ -39,9 +40,28 @@ const HEARTBEAT_THROTTLE_MS = 2000;
  * save, and returns.
  */
 export async function runWorker(request: WorkerRequest): Promise<void> {
-  const log = installLogging(request.logLevel);
-  const stopped = outliveSignals();
   const environment = readEnvironment();
+  const { metricsAddress, healthAddress } = environment.observed;
+  const log = installRuntime(request.logLevel, metricsAddress);
+  const stopped = outliveSignals();
+  let worker: Worker | null = null;
+  const health = healthAddress === null ? null : await serveHealth(healthAddress, () => worker?.getState() ?? null);
+  try {
+    await takeTasks({ request, environment, log, stopped, onWorker: (created) => (worker = created) });
+  } finally {
+    await health?.close();
+  }
+}
+
+interface TaskOptions {
+  request: WorkerRequest;
+  environment: Environment;
+  log: Logger;
+  stopped: AbortSignal;
+  onWorker: (worker: Worker) => void;
+}
+
+async function takeTasks({ request, environment, log, stopped, onWorker }: TaskOptions): Promise<void> {
   const sources = request.kind === 'gpu' ? noticeSources(environment.notices, log) : [];
   const [deps] = await Promise.all([activityDeps(environment, log), untilNoNotice(sources, stopped, log)]);
   if (stopped.aborted) return;
@@ -62,8 +82,11 @@ export async function runWorker(request: WorkerRequest): Promise<void> {
     };
     let { graceSeconds } = request;
     const options =
-      request.kind === 'cpu' ? await cpuOptions(deps) : await gpuOptions(deps, request, () => graceSeconds);
+      request.kind === 'cpu'
+        ? await cpuOptions(deps, environment.deployment)
+        : await gpuOptions(deps, request, () => graceSeconds);
     const worker = await Worker.create({ ...common, ...options });
+    onWorker(worker);
     const ended = new AbortController();
     const running = worker.run().finally(() => ended.abort());
     const draining = nextNotice(sources, ended.signal).then((notice) => {
@@ -108,12 +131,23 @@ async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, lo
   return { store, artifacts: new Artifacts(store, cacheDir, onDamaged), cacheDir, python, hub, log };
 }
 
-async function cpuOptions(deps: ActivityDeps): Promise<WorkerOptions> {
+/**
+ * Under a deployment a run stays with the version that began it; without one every worker takes every run, as the replay
+ * goldens allow. Never a GPU worker: a training outlives deploys, and whoever is free has to be able to go on with it.
+ */
+function versioning(deployment: Environment['deployment']): Pick<WorkerOptions, 'workerDeploymentOptions'> {
+  if (deployment === null) return {};
+  const version = { deploymentName: deployment.name, buildId: deployment.buildId };
+  return { workerDeploymentOptions: { version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' } };
+}
+
+async function cpuOptions(deps: ActivityDeps, deployment: Environment['deployment']): Promise<WorkerOptions> {
   const workflowBundle = existsSync(workflowBundlePath)
     ? { codePath: workflowBundlePath }
     : { code: await bundleWorkflows() };
   return {
     taskQueue: TASK_QUEUE,
+    ...versioning(deployment),
     workflowBundle,
     activities: createCpuActivities(deps),
     // Some hold a data set in memory while they work.

@@ -3,7 +3,7 @@ import { isReverieFailure } from '../../contracts/failures.ts';
 import { trainKey } from '../../contracts/stage-keys.ts';
 import type { StageResult, TrainSummary } from '../../contracts/stages.ts';
 import type { ActivityDeps } from '../deps.ts';
-import { execution, noteTo } from '../execution.ts';
+import { execution, metricMeter, noteTo } from '../execution.ts';
 import { asActivities } from '../failure.ts';
 import type { GpuDeps } from '../gpu-deps.ts';
 import { lookUpStage, runStage, type StageContext } from '../stage.ts';
@@ -12,6 +12,7 @@ import { asTrainerFailure } from '../trainer/run-trainer.ts';
 import { AttemptLog } from './attempt-log.ts';
 import { Attempts } from './attempts.ts';
 import { trainingLedger } from './ledger.ts';
+import { TrainingMetrics } from './metrics.ts';
 import { type TrainRequest, train } from './train.ts';
 import { dropTrainingFolder } from './training-folder.ts';
 
@@ -45,9 +46,10 @@ export function createTrainActivities(deps: GpuDeps) {
         log: deps.log,
         onNotice: (notice) => view.notice(notice),
       });
+      const metrics = new TrainingMetrics(metricMeter());
       const work = (context: StageContext) => {
         context.describe(view.details);
-        return train({ request, trainKey: key, deps, execution: here, context, view, log });
+        return train({ request, trainKey: key, deps, execution: here, context, view, log, metrics });
       };
       try {
         const { graceSeconds } = deps;

@@ -16,6 +16,7 @@ import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { type AttemptLog, completeRecord } from './attempt-log.ts';
 import { Attempts } from './attempts.ts';
+import type { TrainingMetrics } from './metrics.ts';
 import { Publisher, type Saved } from './publisher.ts';
 import { type Done, type Plan, parseHistory, readHistory, summarise, trainingRecord, writeHistory } from './summary.ts';
 import { trainerSpec } from './trainer-spec.ts';
@@ -41,6 +42,7 @@ export interface TrainAttempt {
   context: StageContext;
   view: ProgressView;
   log: AttemptLog;
+  metrics: TrainingMetrics;
 }
 
 export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
@@ -67,7 +69,7 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
 }
 
 async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap): Promise<TrainSummary> {
-  const { request, trainKey, deps, execution, context, view, log } = attempt;
+  const { request, trainKey, deps, execution, context, view, log, metrics } = attempt;
   const { spec } = request;
   const transfer = view.counting('bytesRead', context.transfer);
   const [filteredDir, modelDir] = await Promise.all([
@@ -94,6 +96,7 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
     }),
     onCommitted: ({ step }) => {
       view.committed(step);
+      metrics.committed();
       log.putSoon();
     },
   });
@@ -122,7 +125,9 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
       onAlive: () => context.progress(0),
       onEvent: (event) => {
         view.details.gpuSeconds = log.gpuSeconds();
-        view.take(event, log.take(event));
+        const goodput = log.take(event);
+        view.take(event, goodput);
+        metrics.take(event, goodput);
         context.progress();
         if (event.type === 'plan') plan = event;
         if (event.type !== 'checkpoint') return;

@@ -21,7 +21,7 @@ export interface TestStack {
   /** The newest GPU worker. */
   gpu: Child;
   /** Another GPU worker, after the last one was ended. */
-  startGpuWorker(): Promise<Child>;
+  startGpuWorker(more?: Record<string, string>): Promise<Child>;
   stop(): Promise<void>;
 }
 
@@ -49,8 +49,8 @@ export async function startTestStack(): Promise<TestStack> {
     uiUrl,
     cpu: children.cpu,
     gpu: children.gpu,
-    startGpuWorker: async () => {
-      const child = worker({ kind: 'gpu', env, logs, graceSeconds: GRACE_SECONDS });
+    startGpuWorker: async (more = {}) => {
+      const child = worker({ kind: 'gpu', env: { ...env, ...more }, logs, graceSeconds: GRACE_SECONDS });
       later.push(child);
       stack.gpu = child;
       await child.ready(START_MS);
