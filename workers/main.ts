@@ -2,7 +2,7 @@
  * Entry point of a worker process, without the rest of the CLI in memory:
  *
  *     node --import tsx workers/main.ts cpu
- *     node --import tsx workers/main.ts gpu [--queue reverie-gpu] [--ranks N] [--grace-seconds 110]
+ *     node --import tsx workers/main.ts gpu [--queue reverie-gpu] [--ranks N] [--grace-seconds 110] [--idle-seconds N]
  */
 import { parseArgs } from 'node:util';
 import { exitCodeOf } from './exit-code.ts';
@@ -14,6 +14,7 @@ const { values, positionals } = parseArgs({
     queue: { type: 'string', default: 'reverie-gpu' },
     ranks: { type: 'string' },
     'grace-seconds': { type: 'string', default: '110' },
+    'idle-seconds': { type: 'string' },
     'log-level': { type: 'string', default: 'info' },
   },
 });
@@ -28,6 +29,7 @@ try {
     queue: values.queue,
     ranks: values.ranks === undefined ? null : Number(values.ranks),
     graceSeconds: Number(values['grace-seconds']),
+    idleSeconds: values['idle-seconds'] === undefined ? null : Number(values['idle-seconds']),
     logLevel: values['log-level'],
   });
 } catch (error) {

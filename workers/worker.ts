@@ -17,6 +17,7 @@ import { connectWorker } from './connect.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { countGpus } from './gpus.ts';
 import { serveHealth } from './health.ts';
+import { untilIdle } from './idle.ts';
 import { installRuntime, SHUTDOWN_SIGNALS } from './log.ts';
 import { graceOf, nextNotice, noticeSources, untilNoNotice } from './notices.ts';
 import { createCommand, missingSearchAttributes } from './search-attributes.ts';
@@ -29,6 +30,8 @@ export interface WorkerRequest {
   ranks: number | null;
   /** What a stop leaves the trainer for its last checkpoint. */
   graceSeconds: number;
+  /** A GPU worker that has had no work for so long ends, so that its host can be given back; null stays. */
+  idleSeconds?: number | null;
   logLevel: string;
 }
 
@@ -87,6 +90,7 @@ async function takeTasks({ request, environment, log, stopped, onWorker }: TaskO
         : await gpuOptions(deps, request, () => graceSeconds);
     const worker = await Worker.create({ ...common, ...options });
     onWorker(worker);
+    const atWork = (): number => worker.getStatus().numInFlightActivities;
     const ended = new AbortController();
     const running = worker.run().finally(() => ended.abort());
     const draining = nextNotice(sources, ended.signal).then((notice) => {
@@ -95,11 +99,17 @@ async function takeTasks({ request, environment, log, stopped, onWorker }: TaskO
       log.warn({ notice: notice.told, graceSeconds }, 'this host is to be taken away; the worker saves and ends');
       worker.shutdown();
     });
+    const { idleSeconds = null } = request;
+    const idling = (idleSeconds === null ? null : untilIdle(idleSeconds, atWork, ended.signal))?.then((idle) => {
+      if (!idle || worker.getState() !== 'RUNNING') return;
+      log.info({ idleSeconds }, 'no work has come; the worker ends');
+      worker.shutdown();
+    });
     log.info(
       { address, namespace, queue: options.taskQueue, store: deps.store.url },
       `${request.kind} worker is ready`,
     );
-    await Promise.all([running, draining]);
+    await Promise.all([running, draining, idling]);
   } finally {
     await connection.close();
   }

@@ -2,27 +2,24 @@
 import type { MetricMeter } from '@temporalio/common';
 import type { TrainerEvent } from '../../contracts/trainer.ts';
 
-/** Name → unit and meaning; the reference of metrics is made from it. */
+/** Name, with its unit, and meaning; the reference of metrics is made from it. A counter is served with `_total`. */
 export const trainingMetrics = {
-  reverie_train_steps: { kind: 'counter', unit: '1', says: 'Optimizer steps done, those done again included.' },
-  reverie_train_tokens: { kind: 'counter', unit: '1', says: 'Places computed, padding included.' },
-  reverie_train_loss: { kind: 'gauge', unit: '1', says: 'Loss of the newest step.' },
-  reverie_train_save_stall: {
+  reverie_train_steps: { kind: 'counter', says: 'Optimizer steps done, those done again included.' },
+  reverie_train_tokens: { kind: 'counter', says: 'Places computed, padding included.' },
+  reverie_train_loss: { kind: 'gauge', says: 'Loss of the newest step.' },
+  reverie_train_save_stall_seconds: {
     kind: 'histogram',
-    unit: 's',
     says: 'Time for which training stood still for a checkpoint.',
   },
-  reverie_train_checkpoint_time: {
+  reverie_train_checkpoint_timestamp_seconds: {
     kind: 'gauge',
-    unit: 's',
     says: 'Unix time at which the newest checkpoint was committed to the store, or training began.',
   },
   reverie_train_goodput: {
     kind: 'gauge',
-    unit: '1',
     says: "Share of the training's time, all attempts included, in which it came forward.",
   },
-} as const satisfies Record<string, { kind: 'counter' | 'gauge' | 'histogram'; unit: string; says: string }>;
+} as const satisfies Record<string, { kind: 'counter' | 'gauge' | 'histogram'; says: string }>;
 
 type Name = keyof typeof trainingMetrics;
 
@@ -46,7 +43,7 @@ export class TrainingMetrics {
 
   /** To the store. */
   committed(): void {
-    this.#gauge('reverie_train_checkpoint_time', Date.now() / 1000);
+    this.#gauge('reverie_train_checkpoint_timestamp_seconds', Date.now() / 1000);
   }
 
   #count(name: Name, value: number): void {
@@ -54,12 +51,11 @@ export class TrainingMetrics {
   }
 
   #gauge(name: Name, value: number): void {
-    const { unit, says } = trainingMetrics[name];
-    this.#meter.createGauge(name, 'float', unit === '1' ? undefined : unit, says).set(value);
+    this.#meter.createGauge(name, 'float', undefined, trainingMetrics[name].says).set(value);
   }
 
   #stall(seconds: number): void {
-    const { unit, says } = trainingMetrics.reverie_train_save_stall;
-    this.#meter.createHistogram('reverie_train_save_stall', 'float', unit, says).record(seconds);
+    const name = 'reverie_train_save_stall_seconds';
+    this.#meter.createHistogram(name, 'float', undefined, trainingMetrics[name].says).record(seconds);
   }
 }

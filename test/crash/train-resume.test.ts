@@ -158,7 +158,7 @@ async function assertObserved(metrics: string, health: string, workflowId: strin
   };
   const { text } = await get(`${metrics}/metrics`);
   const value = (name: string): number => {
-    const [, found] = new RegExp(`^${name}\\{[^}]*activity_type="train"[^}]*\\} (\\S+)$`, 'm').exec(text) ?? [];
+    const [, found] = new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, 'm').exec(text) ?? [];
     return Number(found ?? assert.fail(`no ${name} in:\n${text}`));
   };
   const fromStep = (await attempts())[1]?.fromStep ?? 0;
@@ -166,7 +166,7 @@ async function assertObserved(metrics: string, health: string, workflowId: strin
   assert.ok(value('reverie_train_tokens_total') > 0);
   assert.ok(value('reverie_train_save_stall_seconds_count') >= 1);
   assert.ok(value('reverie_train_goodput') > 0 && value('reverie_train_goodput') < 1);
-  const age = Date.now() / 1000 - value('reverie_train_checkpoint_time_seconds');
+  const age = Date.now() / 1000 - value('reverie_train_checkpoint_timestamp_seconds');
   assert.ok(age > 0 && age < 120, `a checkpoint ${age} s ago`);
   assert.ok(value('temporal_activity_schedule_to_start_latency_seconds_count') >= 1, 'the wait in the queue');
   assert.deepEqual(await get(`${health}/readyz`), { status: 200, text: '{"state":"RUNNING"}\n' });
