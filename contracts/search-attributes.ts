@@ -8,4 +8,13 @@ export const searchAttributes = {
   ReverieAccuracy: 'Double',
 } as const;
 
+export const searchAttributeMeanings: Record<keyof typeof searchAttributes, string> = {
+  ReverieStage: 'The stage at work, or the one that waits for a person.',
+  ReverieState: 'running, parked, done, unchanged, aborted, expired or failed.',
+  ReverieModel: 'model.source of the run spec.',
+  ReverieDataset: 'dataset.source of the run spec.',
+  ReverieStep: 'The optimizer step that training has come to, as of the last note.',
+  ReverieAccuracy: "The tuned model's accuracy, from 0 to 1.",
+};
+
 export type RunState = 'running' | 'parked' | 'done' | 'unchanged' | 'aborted' | 'expired' | 'failed';

@@ -2,6 +2,14 @@
 import { isReverieFailure } from '../contracts/failures.ts';
 import { NotReachable } from './connect.ts';
 
+/** What each says, for people. */
+export const exitCodes = {
+  0: 'Done; of a worker, that it was told to stop and has.',
+  1: 'Failed: the message says how; of `doctor`, that something would stop a run.',
+  2: 'Bad input (a run spec, data, an argument), or nothing to reach: no Temporal server, no store.',
+  130: 'Stopped by a signal. A run that was started goes on.',
+} as const;
+
 /** Failures of a run whose input has to be corrected. */
 const REFUSALS: readonly string[] = ['InvalidSpec', 'DatasetRejected', 'ModelRejected'];
 

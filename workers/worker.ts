@@ -14,6 +14,7 @@ import { killOrphans } from '../activities/trainer/process-tree.ts';
 import { TASK_QUEUE } from '../contracts/workflow-api.ts';
 import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
 import { connectWorker } from './connect.ts';
+import { versioning } from './deployment.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { countGpus } from './gpus.ts';
 import { serveHealth } from './health.ts';
@@ -139,16 +140,6 @@ async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, lo
   await mkdir(cacheDir, { recursive: true });
   const onDamaged = (uri: string, reason: string): void => log.warn({ uri, reason }, 'damaged artifact; it is rebuilt');
   return { store, artifacts: new Artifacts(store, cacheDir, onDamaged), cacheDir, python, hub, log };
-}
-
-/**
- * Under a deployment a run stays with the version that began it; without one every worker takes every run, as the replay
- * goldens allow. Never a GPU worker: a training outlives deploys, and whoever is free has to be able to go on with it.
- */
-function versioning(deployment: Environment['deployment']): Pick<WorkerOptions, 'workerDeploymentOptions'> {
-  if (deployment === null) return {};
-  const version = { deploymentName: deployment.name, buildId: deployment.buildId };
-  return { workerDeploymentOptions: { version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' } };
 }
 
 async function cpuOptions(deps: ActivityDeps, deployment: Environment['deployment']): Promise<WorkerOptions> {
