@@ -64,12 +64,12 @@ test('systemd takes the units, and the workers have no more rights than they nee
 /** File, the notice its place gives, what it leaves the trainer, and when the place kills: in seconds. */
 const graces: [string, RegExp, RegExp, number][] = [
   ['systemd/reverie-gpu.service', /--grace-seconds (\d+)/, /TimeoutStopSec=(\d+)/, 150],
-  ['compose.yaml', /--grace-seconds, '(\d+)'/, /stop_grace_period: (\d+)s/, 150],
-  ['kubernetes/overlays/aws-spot/gpu.yaml', /--grace-seconds, '(\d+)'/, /terminationGracePeriodSeconds: (\d+)/, 120],
-  ['kubernetes/overlays/gke-spot/gpu.yaml', /--grace-seconds, '(\d+)'/, /terminationGracePeriodSeconds: (\d+)/, 15],
+  ['compose.yaml', /--grace-seconds, ["'](\d+)/, /stop_grace_period: (\d+)s/, 150],
+  ['kubernetes/overlays/aws-spot/gpu.yaml', /--grace-seconds, ["'](\d+)/, /terminationGracePeriodSeconds: (\d+)/, 120],
+  ['kubernetes/overlays/gke-spot/gpu.yaml', /--grace-seconds, ["'](\d+)/, /terminationGracePeriodSeconds: (\d+)/, 15],
   [
     'kubernetes/overlays/scale-from-zero/gpu-job.yaml',
-    /--grace-seconds, '(\d+)'/,
+    /--grace-seconds, ["'](\d+)/,
     /terminationGracePeriodSeconds: (\d+)/,
     120,
   ],
