@@ -144,7 +144,9 @@ def block_bytes(shape: Shape, recipe: Recipe, is_compiled: bool) -> float:
         return 44 * shape.hidden + 4 * _FP32 * shape.inner
     if is_compiled:
         return _BF16 * (3 * shape.inner + 8.2 * shape.hidden)
-    return (41 if recipe.autocast else 34) * shape.hidden + 4 * _BF16 * shape.inner
+    # Norms that stand still keep no input.
+    hidden_tensors = 18 if recipe.lora else 41 if recipe.autocast else 34
+    return hidden_tensors * shape.hidden + 4 * _BF16 * shape.inner
 
 
 def fits(shape: Shape, asked: Request, memory_bytes: float) -> bool:

@@ -186,3 +186,14 @@ def config_7b() -> DreamConfig:
         "eos_token_id": 151_643,
     }
     return DreamConfig.parse(fields)
+
+
+def test_is_within_5_percent_of_what_this_trainer_took_on_an_h100() -> None:
+    """`tests.measure_recipes memory`, without compiled blocks."""
+    file = REPOSITORY / "test" / "bench" / "results" / "h100-recipes-memory.json"
+    figures = json.loads(file.read_text())["memory"]
+    assert len(figures) >= 6
+    for figure in figures:
+        kept = figure["keptShare"]
+        asked = Request(figure["recipe"], figure["microBatchSize"], 2048, kept < 1, kept, False)
+        assert bytes_by_kind(DREAM_7B, asked)["total"] / GIB == pytest.approx(figure["peakGib"], rel=0.05), figure
