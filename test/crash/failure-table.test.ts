@@ -3,7 +3,7 @@
  * on ends with the weights that a trainer alone, never disturbed, makes of the same spec.
  */
 import assert from 'node:assert/strict';
-import { appendFile, mkdir, rm, statfs } from 'node:fs/promises';
+import { appendFile, mkdir, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { WorkflowHandle } from '@temporalio/client';
@@ -117,7 +117,7 @@ describe('one run through the table', { skip, timeout }, () => {
   });
 });
 
-describe('on a small disk', { skip, timeout }, () => {
+describe('without room, and without a store', { skip, timeout }, () => {
   const queue = 'small-disk';
   let disk: string;
   let full: string;
@@ -175,5 +175,28 @@ describe('on a small disk', { skip, timeout }, () => {
     const [first, second] = await attemptRecords(stack);
     assert.equal(first?.ended?.how, 'DiskFull');
     assert.ok(second?.fromStep && second.fromStep <= first.step, 'from a checkpoint that had found room');
+  });
+
+  test('training goes on without its store; what could not be brought there is brought later, from the disk', async () => {
+    await forgetTraining(stack);
+    const away = `${stack.storeDir}.away`;
+    const run = await startRun({ client: stack.client, workflowId: 'away', spec });
+    const attempt = await watchAttempts(stack.cacheDir)(8);
+    undisturbed ??= trainUndisturbed(await specOf(attempt), join(stack.dir, 'undisturbed'));
+    await rename(stack.storeDir, away);
+    await writeFile(stack.storeDir, 'A folder was here.');
+    assert.ok(attempt.step < STEPS, 'in mid-training');
+    const told = await eventually('judged', async () => (await status(run)).incidents[0] ?? null, timeout / 2);
+    assert.equal(
+      `${told.type}, ${told.verdict}: ${told.action}`,
+      'StoreUnavailable, retry: tries again in 15 s (1 of 20)',
+    );
+    await rm(stack.storeDir);
+    await rename(away, stack.storeDir);
+    const { weightsSha256, attempts } = (await run.result()) as RunResult;
+    assert.equal(weightsSha256, await undisturbed);
+    assert.equal(attempts, 2);
+    const [, second] = await attemptRecords(stack);
+    assert.equal(second?.fromStep, STEPS, 'no step was done again');
   });
 });
