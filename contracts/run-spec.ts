@@ -127,6 +127,20 @@ const trainSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe('Recompute activations in the backward pass to save memory.'),
+  activationBudget: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.5)
+    .describe(
+      'Share of its activations that a compiled block keeps where activationCheckpointing is on: 0 recomputes all, 1 none. A block that is not compiled keeps none.',
+    ),
+  compile: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe(
+      'Compile the blocks, which changes rounding as a recipe does; auto compiles on CUDA from a billion parameters on.',
+    ),
   recipe: z
     .enum(['auto', ...recipes])
     .default('auto')

@@ -4,7 +4,8 @@ import type { RunSpec } from './run-spec.ts';
 
 /** What decides the weights beyond rounding; not micro-batch, rank count, checkpoint cadence or queue. */
 export function trainParameters(spec: RunSpec): JsonValue {
-  const { backend, epochs, maxSteps, globalBatchSize, recipe, lora, seed, threads, objective, optimizer } = spec.train;
+  const { backend, epochs, maxSteps, globalBatchSize, recipe, lora, compile, seed, threads, objective, optimizer } =
+    spec.train;
   const { maxTokens } = spec.filter;
   const microBatchSize = microBatchIsLearned(spec) ? spec.train.microBatchSize : null;
   return {
@@ -14,6 +15,7 @@ export function trainParameters(spec: RunSpec): JsonValue {
     globalBatchSize,
     recipe,
     lora,
+    compile,
     seed,
     threads,
     objective,

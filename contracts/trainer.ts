@@ -119,6 +119,14 @@ export const trainSpecSchema = z.strictObject({
   globalBatchSize: positive.describe('Rows of one optimizer step over all ranks.'),
   microBatchSize: positive.describe('Rows of one forward pass of one rank.'),
   activationCheckpointing: z.boolean().describe('Recompute activations in the backward pass.'),
+  activationBudget: z
+    .number()
+    .min(0)
+    .max(1)
+    .describe('Share of its activations that a compiled block then keeps; one that is not compiled keeps none.'),
+  compile: z
+    .enum(['auto', 'on', 'off'])
+    .describe('Compile the blocks (part of the numerics); auto does on CUDA from 1e9 parameters on.'),
   recipe: z
     .enum(['auto', ...recipes])
     .describe("As the run spec's train.recipe; with auto a training begun keeps the recipe of its checkpoint."),

@@ -35,6 +35,8 @@ export function trainerSpec({
     globalBatchSize: train.globalBatchSize,
     microBatchSize: train.microBatchSize,
     activationCheckpointing: train.activationCheckpointing,
+    activationBudget: train.activationBudget,
+    compile: train.compile,
     recipe: train.recipe,
     lora: train.lora,
     objective: train.objective,

@@ -49,6 +49,8 @@ test('a training run writes events, history and checkpoints as the contract says
     globalBatchSize: 4,
     microBatchSize: 4,
     activationCheckpointing: false,
+    activationBudget: 1,
+    compile: 'auto',
     recipe: 'fp32',
     lora: { rank: 4, alpha: 8 },
     objective: contract.objectiveSchema.parse({}),

@@ -1,4 +1,4 @@
-"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|export|plan|doctor …`.
+"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|export|plan|bench|doctor …`.
 
 Each command is imported only when it is called, so that `grade` starts without torch.
 """
@@ -16,6 +16,7 @@ COMMANDS = {
     "grade": ("dream_trainer.grading", "grade JSON lines {reference, prediction} from standard input"),
     "export": ("dream_trainer.export", "write a model as a Hugging Face folder to hand on"),
     "plan": ("dream_trainer.plan", "tell whether training fits into GPUs: a JSON request on standard input"),
+    "bench": ("dream_trainer.bench.__main__", "measure train, sample or checkpoint on the device there is"),
     "doctor": ("dream_trainer.doctor", "tell versions and devices, and check their arithmetic"),
 }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from .batches import Batch
+from .linear_cross_entropy import weighted_cross_entropy
 from .model import DreamModel
 from .objective import masked_cross_entropy, masked_places
 
@@ -34,16 +36,30 @@ def accumulate_gradients(
         if not part.masked_tokens:
             continue
         divisor = batch.masked_tokens if normalisation == "global" else part.masked_tokens * micro_batches
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            losses_M = masked_cross_entropy(
-                model,
-                part.noised_ids_BS.to(device),
-                None if part.attention_BS is None else part.attention_BS.to(device),
-                None if part.positions_BS is None else part.positions_BS.to(device),
-                masked_places(part.masked_BS).to(device),
-                part.clean_ids_BS[part.masked_BS].to(device),
+        ids_BS, predictors_M, targets_M, weights_M = (
+            _to(tensor, device)
+            for tensor in (
+                part.noised_ids_BS,
+                masked_places(part.masked_BS),
+                part.clean_ids_BS[part.masked_BS],
+                part.weights_BS[part.masked_BS],
             )
-        loss = (losses_M * part.weights_BS[part.masked_BS].to(device)).sum() / divisor
+        )
+        attention_BS, positions_BS = (
+            None if tensor is None else _to(tensor, device) for tensor in (part.attention_BS, part.positions_BS)
+        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            if model.is_compiled:
+                hidden_MD = model.hidden_at(ids_BS, attention_BS, positions_BS, predictors_M)
+                loss = weighted_cross_entropy(hidden_MD, model.lm_head.weight, targets_M, weights_M / divisor)
+            else:
+                losses_M = masked_cross_entropy(model, ids_BS, attention_BS, positions_BS, predictors_M, targets_M)
+                loss = (losses_M * weights_M).sum() / divisor
         loss.backward()
         total += loss.detach()
     return total.item()
+
+
+def _to(tensor: Tensor, device: torch.device) -> Tensor:
+    """Through pinned memory, so that the copy does not wait for the micro-batch before it."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
+from .ahead import Ahead
 from .batches import TrainingBatches
 from .cadence import Cadence
 from .checkpoint import Checkpoint, open_checkpoint
+from .compiled import compile_blocks, is_worth_compiling, warm_up, warm_up_shapes
 from .config import DreamConfig
 from .data import Row, load_rows
 from .distributed import Ranks, own_device
@@ -51,7 +53,7 @@ def train(
 ) -> int:
     """Returns the exit status 0 or 75; anything else is raised. `where` always tells phase and step."""
     where["microBatchSize"] = spec.micro_batch_size
-    make_deterministic(spec)
+    make_deterministic(spec.threads)
     preflight(own_device())
     ranks = Ranks.join()
     try:
@@ -61,9 +63,9 @@ def train(
         ranks.leave()
 
 
-def make_deterministic(spec: TrainSpec) -> None:
+def make_deterministic(threads: int | None) -> None:
     """Kernels that repeat to the bit. cuDNN's attention has no deterministic backward pass, so it is left out."""
-    torch.set_num_threads(spec.threads or 1)
+    torch.set_num_threads(threads or 1)
     torch.use_deterministic_algorithms(True)
     # A property of the module, which its type does not tell.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
@@ -112,6 +114,7 @@ class Attempt:
             global_batch_size=spec.global_batch_size,
             max_tokens=spec.max_tokens,
         )
+        self.ahead = Ahead(self.batches.batch)
         self.steps = spec.epochs * self.batches.steps_per_epoch
         if spec.max_steps:
             self.steps = min(self.steps, spec.max_steps)
@@ -129,6 +132,7 @@ class Attempt:
         self.optimizer = build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed)
         if resumed:
             self.optimizer.restore(resumed.optimizer_tensors())
+        self._compile(len(rows))
         self.cadence = Cadence(spec.checkpoint, time.monotonic())
         self._tell_plan(len(rows))
 
@@ -187,12 +191,11 @@ class Attempt:
         spec, step = self.spec, self.step + 1
         self.where["step"] = step
         started = time.monotonic()
-        batch = self.batches.batch(step)
+        batch = self.ahead.take(step, last=self.steps)
         data_seconds = time.monotonic() - started
         rate = learning_rate(spec.optimizer, step, self.steps)
-        grads = gradients(self.model)
-        # Not in torch's list of public names, but what its own optimizers are made of.
-        torch._foreach_zero_(grads)  # pyright: ignore[reportPrivateImportUsage]
+        # The first micro-batch's gradients are taken as they come: nothing to clear, nothing to add them to.
+        self.model.zero_grad(set_to_none=True)
         left_out = step in spec.leave_out_steps
         share = 0.0
         if not left_out:
@@ -205,6 +208,8 @@ class Attempt:
                 micro_batches=sum(len(chunks) for chunks in shares),
                 autocast=self.autocast,
             )
+        grads = gradients(self.model)
+        if not left_out:
             self.ranks.sum_gradients(grads)
         due = self.ranks.rank == 0 and self.cadence.due(step, time.monotonic(), self.saver.ready)
         loss, stop, save = self.ranks.sum(share, float(self.termination.requested), float(due))
@@ -232,6 +237,18 @@ class Attempt:
         self.history.append(json.dumps({"type": "step", **record}))
         self.events.emit("step", **record)
         return bool(stop), bool(save)
+
+    def _compile(self, rows: int) -> None:
+        spec, device = self.spec, self.ranks.device
+        if spec.compile == "off" or (spec.compile == "auto" and not is_worth_compiling(self.model, device)):
+            return
+        self._phase("compile")
+        compile_blocks(self.model, spec.activation_budget if spec.activation_checkpointing else 1.0)
+        sizes = {min(rows, spec.global_batch_size), rows % spec.global_batch_size}
+        shares = [self._micro_batches(rank, size) for size in sizes for rank in range(self.ranks.count)]
+        micro_batches = {len(chunk) for chunks in shares for chunk in chunks}
+        shapes = warm_up_shapes(micro_batches, spec.max_tokens, spec.objective.cutoff != "none")
+        warm_up(self.model, shapes, autocast=self.autocast)
 
     def _micro_batches(self, rank: int, rows: int) -> list[list[int]]:
         mine = list(range(rank, rows, self.ranks.count))

@@ -8,9 +8,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.utils.checkpoint import checkpoint
 
+from .block_mask import BLOCK, key_block_mask
 from .config import DreamConfig
+
+Mask = Tensor | BlockMask | None
+"""What a query may see: booleans [B, 1, 1, S], blocks of them for compiled FlexAttention, or all."""
 
 
 class RMSNorm(nn.Module):
@@ -54,19 +59,35 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
         self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
-    def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, visible_B11S: Tensor | None) -> Tensor:
+    def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
         rows, places, _ = x_BSD.shape
         q_BHSK = self.q_proj(x_BSD).view(rows, places, self.heads, self.head_dim).transpose(1, 2)
         k_BGSK = self.k_proj(x_BSD).view(rows, places, self.kv_heads, self.head_dim).transpose(1, 2)
         v_BGSK = self.v_proj(x_BSD).view(rows, places, self.kv_heads, self.head_dim).transpose(1, 2)
         q_BHSK, k_BGSK = rotate(q_BHSK, cos, sin), rotate(k_BGSK, cos, sin)
+        out_BHSK = self.attend(q_BHSK, k_BGSK, v_BGSK, mask)
+        return self.o_proj(out_BHSK.transpose(1, 2).reshape(rows, places, -1))
+
+    def attend(self, q_BHSK: Tensor, k_BGSK: Tensor, v_BGSK: Tensor, mask: Mask) -> Tensor:
+        if isinstance(mask, BlockMask):
+            # The fastest kernel whose gradients repeat to the bit. All lengths are multiples of its block.
+            # Values have the type of queries and keys also under autocast, which casts no argument of this.
+            out = flex_attention(
+                q_BHSK.to(v_BGSK.dtype),
+                k_BGSK.to(v_BGSK.dtype),
+                v_BGSK,
+                block_mask=mask,
+                enable_gqa=True,
+                kernel_options={"IS_DIVISIBLE": True},
+            )
+            assert isinstance(out, Tensor)
+            return out
         # Keys are repeated for their group of queries, because not every kernel that is deterministic and takes a
         # mask knows grouped queries.
         group = self.heads // self.kv_heads
         if group > 1:
             k_BGSK, v_BGSK = k_BGSK.repeat_interleave(group, dim=1), v_BGSK.repeat_interleave(group, dim=1)
-        out_BHSK = F.scaled_dot_product_attention(q_BHSK, k_BGSK, v_BGSK, attn_mask=visible_B11S)
-        return self.o_proj(out_BHSK.transpose(1, 2).reshape(rows, places, -1))
+        return F.scaled_dot_product_attention(q_BHSK, k_BGSK, v_BGSK, attn_mask=mask)
 
 
 class FeedForward(nn.Module):
@@ -90,9 +111,16 @@ class Block(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, visible_B11S: Tensor | None) -> Tensor:
-        x_BSD = x_BSD + self.self_attn(self.input_layernorm(x_BSD), cos, sin, visible_B11S)
-        return x_BSD + self.mlp(self.post_attention_layernorm(x_BSD))
+    def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
+        return self.feed(self.attend(x_BSD, cos, sin, mask))
+
+    def attend(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
+        """The half that moves between places."""
+        return x_BSD + self.self_attn(self.input_layernorm(x_BSD), cos, sin, mask)
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The half that is each place's own."""
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class Backbone(nn.Module):
@@ -115,6 +143,8 @@ class DreamModel(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.tie_weights()
         self.activation_checkpointing = False
+        self.is_compiled = False
+        """Set by `compiled.compile_blocks`."""
 
     def tie_weights(self) -> None:
         if self.config.tie_word_embeddings:
@@ -129,6 +159,9 @@ class DreamModel(nn.Module):
         0, 1, 2, … where none are given. What stands at invisible places means nothing: they see the visible ones,
         so that no kernel meets a row of attention without any key.
         """
+        if self.is_compiled:
+            hidden_BSD = self._hidden_compiled(input_ids_BS, attention_mask_BS, position_ids_BS, None)
+            return hidden_BSD[:, : input_ids_BS.shape[1]]
         places = input_ids_BS.shape[1]
         if position_ids_BS is None:
             position_ids_BS = torch.arange(places, device=input_ids_BS.device)[None]
@@ -141,6 +174,45 @@ class DreamModel(nn.Module):
             else:
                 x_BSD = block(x_BSD, cos, sin, visible_B11S)
         return self.model.norm(x_BSD)
+
+    def hidden_at(
+        self,
+        input_ids_BS: Tensor,
+        attention_mask_BS: Tensor | None,
+        position_ids_BS: Tensor | None,
+        at_M: Tensor,
+    ) -> Tensor:
+        """Hidden states [M, D] at indices into the flattened [B·S]. Compiled, the last block's own half is computed
+        for these places alone; nothing after it looks at the others."""
+        if self.is_compiled:
+            return self._hidden_compiled(input_ids_BS, attention_mask_BS, position_ids_BS, at_M)
+        return self.hidden(input_ids_BS, attention_mask_BS, position_ids_BS).flatten(0, 1).index_select(0, at_M)
+
+    def _hidden_compiled(
+        self, ids_BS: Tensor, visible_BS: Tensor | None, positions_BS: Tensor | None, at_M: Tensor | None
+    ) -> Tensor:
+        """Lengths are filled up to whole blocks of attention, invisibly, and all arguments of a block always have the
+        same form, so that one graph serves every batch."""
+        rows, places = ids_BS.shape
+        room = (0, max(2, -(-places // BLOCK)) * BLOCK - places)
+        if visible_BS is None:
+            visible_BS = torch.ones_like(ids_BS, dtype=torch.bool)
+        if positions_BS is None:
+            positions_BS = torch.arange(places, device=ids_BS.device).repeat(rows, 1)
+        visible_BS = F.pad(visible_BS.bool(), room, value=False)
+        mask = key_block_mask(visible_BS) if ids_BS.is_cuda else visible_BS[:, None, None, :]
+        x_BSD = self.model.embed_tokens(F.pad(ids_BS, room, value=self.config.pad_token_id))
+        cos, sin = rotary_angles(F.pad(positions_BS, room), self.config.head_dim, self.config.rope_theta, x_BSD.dtype)
+        *blocks, last = self.model.layers
+        for block in blocks:
+            x_BSD = block(x_BSD, cos, sin, mask)
+        x_BSD = last.attend(x_BSD, cos, sin, mask)
+        if at_M is None:
+            return self.model.norm(last.feed(x_BSD))
+        row_M, place_M = at_M // places, at_M % places
+        x_MD = x_BSD.flatten(0, 1).index_select(0, row_M * x_BSD.shape[1] + place_M)
+        torch._dynamo.maybe_mark_dynamic(x_MD, 0)
+        return self.model.norm(last.feed(x_MD))
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits of hidden states of any leading shape."""

@@ -69,8 +69,7 @@ def masked_cross_entropy(
     targets_M: Tensor,
 ) -> Tensor:
     """Cross-entropy [M] in nats, float32, of masked tokens only: the others' logits are never computed."""
-    hidden_BSD = model.hidden(noised_ids_BS, attention_BS, positions_BS)
-    hidden_MD = hidden_BSD.flatten(0, 1).index_select(0, predictors_M)
+    hidden_MD = model.hidden_at(noised_ids_BS, attention_BS, positions_BS, predictors_M)
 
     def cross_entropy(hidden_CD: Tensor, targets_C: Tensor) -> Tensor:
         return F.cross_entropy(model.head(hidden_CD).float(), targets_C, reduction="none")

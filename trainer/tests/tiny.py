@@ -89,6 +89,8 @@ def make_spec(folder: Path, **changes: Any) -> dict[str, Any]:
         "globalBatchSize": 4,
         "microBatchSize": 4,
         "activationCheckpointing": False,
+        "activationBudget": 1,
+        "compile": "auto",
         "recipe": "auto",
         "lora": {"rank": 4, "alpha": 8},
         "objective": {},

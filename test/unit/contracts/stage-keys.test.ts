@@ -41,6 +41,7 @@ const decides: Record<string, string[]> = {
   'train.queue': [],
   'train.microBatchSize': [],
   'train.activationCheckpointing': [],
+  'train.activationBudget': [],
   'train.validateEverySteps': [],
   'train.checkpointEverySteps': [],
   'train.spikeFactor': [],

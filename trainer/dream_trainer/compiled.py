@@ -1,0 +1,69 @@
+"""Compiles a model's blocks for training: once for all layers, and to the same kernels in every attempt.
+
+What the compiler writes depends on the first shapes it sees, so that these are always those of the spec; no choice of
+it is left to a measurement of time.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch._dynamo
+import torch._functorch.config
+import torch._inductor.config
+
+from .batches import Batch
+from .gradients import accumulate_gradients
+from .model import DreamModel
+
+LARGE_MODEL_PARAMETERS = 1_000_000_000
+"""From here on compiling is worth its minute, and `auto` does it on a GPU."""
+
+
+def is_worth_compiling(model: DreamModel, device: torch.device) -> bool:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return device.type == "cuda" and parameters >= LARGE_MODEL_PARAMETERS
+
+
+def compile_blocks(model: DreamModel, activation_budget: float) -> None:
+    """`activation_budget` is the share of activations that a block keeps for its backward pass, by the compiler's own
+    count: 1 keeps what is fastest, 0 recomputes all but the block's input."""
+    torch._functorch.config.activation_memory_budget = activation_budget
+    torch._inductor.config.deterministic = True
+    torch._dynamo.config.recompile_limit = 16
+    for block in model.model.layers:
+        block.forward = torch.compile(block.forward)
+        block.attend = torch.compile(block.attend)
+        block.feed = torch.compile(block.feed)
+    model.is_compiled = True
+
+
+def warm_up(model: DreamModel, shapes: list[tuple[int, int]], *, autocast: bool) -> None:
+    """Compiles by doing: the backward pass, and the forward pass alone, of micro-batches of these rows and places,
+    half masked. The first shape gets a graph of its own; the second makes the one that serves all others."""
+    device = next(model.parameters()).device
+    for rows, places in shapes:
+        batch = _half_masked(model, rows, places)
+        accumulate_gradients(model, batch, [range(rows)], "global", micro_batches=1, autocast=autocast)
+        model.zero_grad(set_to_none=True)
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            model.hidden_at(batch.noised_ids_BS.to(device), None, None, torch.arange(rows * places // 2).to(device))
+
+
+def warm_up_shapes(micro_batches: set[int], places: int, lengths_vary: bool) -> list[tuple[int, int]]:
+    """Shapes that bring about every graph that micro-batches of these sizes need, a function of the spec alone.
+
+    The largest and longest comes first: what fits in memory there fits later. A single row is a graph of its own."""
+    largest = max(micro_batches)
+    shapes = [(largest, places)]
+    if lengths_vary or len(micro_batches - {1}) > 1:
+        shapes.append((max(largest - 1, min(largest, 2)), places // 2))
+    if 1 in micro_batches and largest > 1:
+        shapes += [(1, places), (1, places // 2)] if lengths_vary else [(1, places)]
+    return shapes
+
+
+def _half_masked(model: DreamModel, rows: int, places: int) -> Batch:
+    ids_BS = torch.full((rows, places), model.config.mask_token_id)
+    masked_BS = (torch.arange(places) % 2 == 1).repeat(rows, 1)
+    masked_tokens = int(masked_BS.sum())
+    return Batch(list(range(rows)), ids_BS, ids_BS, None, None, masked_BS, masked_BS.float(), masked_tokens)
