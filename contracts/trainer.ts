@@ -99,6 +99,28 @@ export const samplerSchema = z.strictObject({
     .min(0)
     .default(0)
     .describe('Above 0, places are drawn from softmax(confidence / this) instead of the most confident.'),
+  mode: z
+    .enum(['exact', 'cached'])
+    .default('exact')
+    .describe(
+      'Exact computes every place at every step; cached reveals block by block over kept keys and values, many times faster and with other texts.',
+    ),
+  blockLength: positive.max(131072).default(32).describe('Cached: places that are revealed before those behind them.'),
+  refreshEveryBlocks: positive
+    .max(131072)
+    .default(1)
+    .describe(
+      'Cached: all places are computed anew at the first of so many blocks, else only a block and the one before.',
+    ),
+  threshold: z
+    .number()
+    .gt(0)
+    .max(1)
+    .nullable()
+    .default(null)
+    .describe(
+      'Cached: a step reveals every place at least so sure (1 is certain), and one at least, whatever steps says; null keeps to steps.',
+    ),
 });
 
 const messages = z.array(z.strictObject({ role: z.string(), content: z.string() })).min(1);

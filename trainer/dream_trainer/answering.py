@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from .cached_sampler import sample_cached
 from .config import DreamConfig
 from .model import DreamModel
 from .sampler import SamplerSettings, Step, keyed_noise, pad_left, sample
@@ -70,7 +71,8 @@ class Answerer:
         """One batch. An answer depends on seed, sample id and prompt, in float32 not on the batch."""
         assert self._model is not None, "load() comes first"
         ids_BS, visible_BS = pad_left(prompts, self.config.pad_token_id)
-        samples = sample(self._model, ids_BS, visible_BS, settings, keyed_noise(seed, sample_ids), on_step)
+        generate = sample_cached if settings.mode == "cached" else sample
+        samples = generate(self._model, ids_BS, visible_BS, settings, keyed_noise(seed, sample_ids), on_step)
         new = slice(ids_BS.shape[1], None)
         rows = zip(samples.sequences_BS[:, new].tolist(), samples.reveal_steps_BS[:, new].tolist(), strict=True)
         return [self._cut(ids, steps) for ids, steps in rows]

@@ -33,6 +33,8 @@ _SHARD_BYTES = 1_000_000_000
 """Smaller than a model's shards: several are written and hashed side by side."""
 
 _SHARDS_AT_ONCE = 4
+_READ_AT_ONCE = 16
+"""Training waits for what is read, so that all of a host's cores may hash."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,10 @@ class Checkpoint:
         return [self.folder / name for name in self.files if name.startswith("weights-")]
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
-        tensors: dict[str, Tensor] = {}
-        for name in self.files:
-            if name.startswith("optimizer-"):
-                tensors |= load_file(self.folder / name)
-        return tensors
+        names = [name for name in self.files if name.startswith("optimizer-")]
+        with ThreadPoolExecutor(_READ_AT_ONCE, "shard") as pool:
+            parts = list(pool.map(lambda name: load_file(self.folder / name), names))
+        return {name: tensor for part in parts for name, tensor in part.items()}
 
 
 def checkpoint_folder(parent: Path, step: int) -> Path:
@@ -170,22 +171,26 @@ def open_checkpoint(folder: Path, identity: str) -> Checkpoint:
                 f"{identity}, that of this training",
                 "resume from a checkpoint of the same model, data and settings, or start from the base",
             )
-        names = []
-        for entry in manifest["files"]:
-            name, path = entry["path"], folder / entry["path"]
-            if not _NAME.fullmatch(name):
-                raise _damaged(folder, f"the file {name!r} in its manifest", f"safetensors and {HISTORY} only")
-            if not path.is_file():
-                raise _damaged(folder, f"no {name}", "every file of its manifest")
-            with path.open("rb") as file:
-                found = FileEntry(name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
-            if found.to_json() != entry:
-                raise _damaged(folder, f"{name} of {found.size} bytes with SHA-256 {found.sha256}", str(entry))
-            names.append(name)
+        with ThreadPoolExecutor(_READ_AT_ONCE, "verify") as pool:
+            names = list(pool.map(lambda entry: _verified(folder, entry), manifest["files"]))
         history = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
         return Checkpoint(int(manifest["step"]), folder, names, history, manifest.get("recipe"))
     except (KeyError, TypeError, OSError, UnicodeDecodeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}", "a checkpoint of this trainer") from error
+
+
+def _verified(folder: Path, entry: dict[str, Any]) -> str:
+    """The name of a file that is as its manifest says."""
+    name, path = entry["path"], folder / entry["path"]
+    if not _NAME.fullmatch(name):
+        raise _damaged(folder, f"the file {name!r} in its manifest", f"safetensors and {HISTORY} only")
+    if not path.is_file():
+        raise _damaged(folder, f"no {name}", "every file of its manifest")
+    with path.open("rb") as file:
+        found = FileEntry(name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    if found.to_json() != entry:
+        raise _damaged(folder, f"{name} of {found.size} bytes with SHA-256 {found.sha256}", str(entry))
+    return name
 
 
 def _damaged(folder: Path, found: str, expected: str) -> TrainerFailure:

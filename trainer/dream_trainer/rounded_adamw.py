@@ -38,9 +38,7 @@ class RoundedAdamW:
         device = self._parameters[0][1].device
         update = update_8bit if is_8bit else update_bf16
         # Sizes differ by tensor: one kernel for all of them, whose arithmetic is each element's own.
-        self._update: Callable[..., Any] = (
-            torch.compile(update, dynamic=True, fullgraph=True) if device.type == "cuda" else update
-        )
+        self._update: Callable[..., Any] = _compiled(update) if device.type == "cuda" else update
         self._chunk = _COMPILED_CHUNK if device.type == "cuda" else _CHUNK
 
     def _zeros(self, name: str, parameter: Tensor) -> State:
@@ -106,6 +104,18 @@ class RoundedAdamW:
         if missing:
             for tensor, whole in zip(own, padded, strict=True):
                 tensor.copy_(whole[: tensor.numel()])
+
+
+def _compiled(update: Callable[..., None]) -> Callable[..., None]:
+    """Only the first size is left open: blocks of a size that the compiler knows are reduced in registers."""
+    compiled = torch.compile(update, fullgraph=True)
+
+    def run(*tensors: Tensor) -> None:
+        for tensor in tensors[:-2]:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        compiled(*tensors)
+
+    return run
 
 
 def update_bf16(w: Tensor, g: Tensor, m: Tensor, v: Tensor, key_3: Tensor, numbers: Tensor) -> None:

@@ -43,6 +43,10 @@ class SamplerSettings:
     top_p: float | None = optional(nullable(number(above=0, high=1)), None)
     top_k: int | None = optional(nullable(integer(1)), None)
     algorithm_temperature: float = optional(number(low=0), 0.0)
+    mode: str = optional(choice("exact", "cached"), "exact")
+    block_length: int = optional(integer(1, 131072), 32)
+    refresh_every_blocks: int = optional(integer(1, 131072), 1)
+    threshold: float | None = optional(nullable(number(above=0, high=1)), None)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def sample(
 
     `prompts_BS` is padded on the left where `visible_BS` is false. `eps` is the last timestep.
     """
-    canvas = _Canvas(model, prompts_BS, visible_BS, settings, noise, forbid_mask)
+    canvas = Canvas(model, prompts_BS, visible_BS, settings, noise, forbid_mask)
     shares = revealed_shares(settings.steps, eps)
     for step in range(settings.steps):
         masked_BS = canvas.masked()
@@ -178,7 +182,7 @@ def draw_tokens(probabilities_NV: Tensor, uniforms_N: Tensor) -> Tensor:
     return (block_N1 * DRAW_BLOCK + torch.minimum(place_N1, last_N1))[:, 0].to(probabilities_NV.device)
 
 
-class _Canvas:
+class Canvas:
     """The sequences while they are denoised, and what each step asks of the model."""
 
     def __init__(
@@ -196,22 +200,22 @@ class _Canvas:
         room = (0, settings.max_new_tokens)
         self.x_BS = torch.nn.functional.pad(prompts_BS, room, value=self._mask_id).to(self._device)
         self.reveal_steps_BS = torch.full_like(self.x_BS, -1)
-        self._visible_BS = self._positions_BS = None
+        self.visible_BS = self.positions_BS = None
         start_B = torch.zeros(len(prompts_BS), dtype=torch.long)
         if visible_BS is not None:
             start_B = visible_BS.int().argmax(dim=1)
-            self._visible_BS = torch.nn.functional.pad(visible_BS.bool(), room, value=True).to(self._device)
+            self.visible_BS = torch.nn.functional.pad(visible_BS.bool(), room, value=True).to(self._device)
             # Padding gets position 1, as in the public sampler; nothing sees it.
-            self._positions_BS = visible_positions(self._visible_BS).masked_fill(~self._visible_BS, 1)
+            self.positions_BS = visible_positions(self.visible_BS).masked_fill(~self.visible_BS, 1)
         self._starts = start_B.tolist()
-        self._start_B = start_B.to(self._device)
+        self.start_B = start_B.to(self._device)
 
     def masked(self) -> Tensor:
         masked_BS = self.x_BS == self._mask_id
-        return masked_BS if self._visible_BS is None else masked_BS & self._visible_BS
+        return masked_BS if self.visible_BS is None else masked_BS & self.visible_BS
 
     def hidden(self) -> Tensor:
-        return self._model.hidden(self.x_BS, self._visible_BS, self._positions_BS)
+        return self._model.hidden(self.x_BS, self.visible_BS, self.positions_BS)
 
     def uniforms(self, step: int, purpose: str) -> Tensor:
         """One number a place [B, S], float64, drawn on the CPU; 1 in the padding."""
@@ -261,7 +265,7 @@ class _Canvas:
         A place is predicted by the one before it, the first of a row by itself, whatever padding stands before it.
         """
         rows_N, places_N = at_BS.nonzero(as_tuple=True)
-        before_N = torch.maximum(places_N - 1, self._start_B[rows_N])
+        before_N = torch.maximum(places_N - 1, self.start_B[rows_N])
         uniforms_N = None
         if is_drawn and self._settings.temperature > 0:
             uniforms_N = self.uniforms(step, "token")[rows_N, places_N]

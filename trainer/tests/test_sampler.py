@@ -11,7 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dream_trainer import cached_sampler
+from dream_trainer.cached_sampler import sample_cached
 from dream_trainer.config import DreamConfig
+from dream_trainer.failures import TrainerFailure
 from dream_trainer.model import DreamModel, initialise
 from dream_trainer.sampler import (
     SamplerSettings,
@@ -246,3 +249,49 @@ def test_computes_logits_only_at_masked_places(model, monkeypatch):
     monkeypatch.setattr(model, "head", lambda hidden: sizes.append(len(hidden)) or head(hidden))
     sample(model, torch.tensor([[1, 2, 3, 4]]), None, SamplerSettings("entropy", 6, 3, 0.0), no_noise)
     assert sizes[0] == 6 and max(sizes) == 6
+
+
+CACHED = {"mode": "cached", "block_length": 8, "max_new_tokens": 24, "steps": 12}
+
+
+@pytest.mark.parametrize("changes", [{}, {"refresh_every_blocks": 2}, {"threshold": 0.3}, {"temperature": 0.7}])
+@pytest.mark.parametrize("algorithm", ["maskgit_plus", "entropy"])
+def test_a_cached_text_does_not_depend_on_its_batch_mates(model, algorithm, changes):
+    settings = SamplerSettings(algorithm=algorithm, **{**CACHED, "temperature": 0.0, **changes})
+    prompts = [[5], [7, 8, 9, 10, 11], [3, 4, 96, 6]]
+    prompts_BS, visible_BS = pad_left(prompts, 95)
+    together = sample_cached(model, prompts_BS, visible_BS, settings, keyed_noise(1, ["a", "b", "c"]))
+    assert not (together.sequences_BS == 96).any()
+    for row, (prompt, id) in enumerate(zip(prompts, "abc", strict=True)):
+        alone = sample_cached(model, torch.tensor([prompt]), None, settings, keyed_noise(1, [id]))
+        assert alone.sequences_BS[0].tolist() == together.sequences_BS[row, 5 - len(prompt) :].tolist()
+        steps = together.reveal_steps_BS[row, 5 - len(prompt) :]
+        assert alone.reveal_steps_BS[0].tolist() == steps.tolist()
+    if "threshold" not in changes:
+        blocks = together.reveal_steps_BS[:, 5:].unflatten(1, (3, 8))
+        assert [blocks[:, n].unique().tolist() for n in range(3)][1:] == [[4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_one_block_in_one_step_is_what_the_exact_sampler_gives(model):
+    settings = SamplerSettings(max_new_tokens=12, steps=1, temperature=0.0, block_length=12)
+    prompts_BS, visible_BS = pad_left([[5], [7, 8, 9]], 95)
+    exact = sample(model, prompts_BS, visible_BS, settings, keyed_noise(1, ["a", "b"]))
+    cached = sample_cached(model, prompts_BS, visible_BS, settings, keyed_noise(1, ["a", "b"]))
+    assert cached.sequences_BS.tolist() == exact.sequences_BS.tolist()
+
+
+def test_the_cached_sampler_computes_only_open_places_within_a_block(model, monkeypatch):
+    computed: list[int] = []
+    real = cached_sampler._before
+    monkeypatch.setattr(cached_sampler, "_before", lambda b, x, *a: (computed.append(x.shape[1]), real(b, x, *a))[1])
+    settings = SamplerSettings(**{**CACHED, "temperature": 0.0, "refresh_every_blocks": 3})
+    sample_cached(model, torch.tensor([[5, 6]]), None, settings, keyed_noise(1, ["a"]))
+    turns = computed[::2]
+    assert turns[0] == 26, "everything at the first block"
+    assert turns[4] == turns[8] == 17, "a block, the one before it, and the place that predicts its first"
+    assert max(turns[1:4] + turns[5:8] + turns[9:]) <= 8
+
+
+def test_the_cached_sampler_refuses_an_algorithm_without_confidences(model):
+    with pytest.raises(TrainerFailure, match="confidences"):
+        sample_cached(model, torch.tensor([[5]]), None, SamplerSettings(algorithm="origin"), keyed_noise(1, ["a"]))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 import torch
 
+from ..ahead import Ahead
 from ..batches import TrainingBatches
 from ..compiled import compile_blocks, warm_up
 from ..config import DreamConfig
@@ -108,7 +109,7 @@ class _Training:
         budget: float,
     ) -> None:
         recipe = RECIPES[arguments.recipe]
-        self._autocast, self._device, self._batches = recipe.autocast, device, batches
+        self._autocast, self._ahead = recipe.autocast, Ahead(batches.batch)
         self._spec = OptimizerSpec()
         self._chunks = [
             list(range(start, min(start + micro_batch, arguments.global_batch)))
@@ -132,7 +133,7 @@ class _Training:
     def step(self) -> None:
         """As the loop does it, less its events."""
         self._step += 1
-        batch = self._batches.batch(self._step)
+        batch = self._ahead.take(self._step, last=2**31)
         self._model.zero_grad(set_to_none=True)
         accumulate_gradients(
             self._model, batch, self._chunks, "global", micro_batches=len(self._chunks), autocast=self._autocast
