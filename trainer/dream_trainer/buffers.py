@@ -30,11 +30,16 @@ class BufferSets:
         self._layout = [(name, tensor.shape, tensor.dtype, tensor.nbytes) for name, tensor in state.items()]
         self._device = device
         self._free: queue.SimpleQueue[Buffers | BaseException] = queue.SimpleQueue()
-        threading.Thread(target=self._allocate, args=(count,), name="host-buffers", daemon=True).start()
+        self._thread = threading.Thread(target=self._allocate, args=(count,), name="host-buffers", daemon=True)
+        self._thread.start()
 
     @property
     def available(self) -> bool:
         return not self._free.empty()
+
+    def wait(self) -> None:
+        """Until all sets are allocated. CUDA lets no copy pass while it pins."""
+        self._thread.join()
 
     def take(self) -> Buffers:
         """Waits until a set is free."""

@@ -90,6 +90,9 @@ class Saver:
         """Whether a save could begin now without waiting for another."""
         return self._buffers.available
 
+    def wait_for_buffers(self) -> None:
+        self._buffers.wait()
+
     def save(
         self, step: int, state: State, history: Sequence[str], validation_loss: float | None, reason: str
     ) -> float:

@@ -38,8 +38,7 @@ def main(argv: list[str]) -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     saver = Saver(arguments.folder, "bench", "bench", Ranks(0, 1, device), Events(arguments.folder, 0), state)
-    while not saver.ready:
-        time.sleep(0.01)
+    saver.wait_for_buffers()
     rows: list[dict[str, Any]] = [{"name": "allocate and pin", "seconds": time.monotonic() - started}]
     for step in range(1, arguments.saves + 1):
         started = time.monotonic()
