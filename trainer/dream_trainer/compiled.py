@@ -6,6 +6,8 @@ it is left to a measurement of time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch._dynamo
 import torch._functorch.config
@@ -30,6 +32,7 @@ def compile_blocks(model: DreamModel, activation_budget: float) -> None:
     torch._functorch.config.activation_memory_budget = activation_budget
     torch._inductor.config.deterministic = True
     torch._dynamo.config.recompile_limit = 16
+    block: Any  # Methods are replaced, which a module's type does not foresee.
     for block in model.model.layers:
         block.forward = torch.compile(block.forward)
         block.attend = torch.compile(block.attend)

@@ -5,6 +5,8 @@ Shapes: B rows, S places, D hidden, H query heads, G key/value heads, K head dim
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,7 +74,8 @@ class Attention(nn.Module):
         if isinstance(mask, BlockMask):
             # The fastest kernel whose gradients repeat to the bit. All lengths are multiples of its block.
             # Values have the type of queries and keys also under autocast, which casts no argument of this.
-            out = flex_attention(
+            attend: Any = flex_attention  # Its type knows no grouped queries together with options.
+            out = attend(
                 q_BHSK.to(v_BGSK.dtype),
                 k_BGSK.to(v_BGSK.dtype),
                 v_BGSK,
@@ -80,7 +83,6 @@ class Attention(nn.Module):
                 enable_gqa=True,
                 kernel_options={"IS_DIVISIBLE": True},
             )
-            assert isinstance(out, Tensor)
             return out
         # Keys are repeated for their group of queries, because not every kernel that is deterministic and takes a
         # mask knows grouped queries.
@@ -203,7 +205,8 @@ class DreamModel(nn.Module):
         mask = key_block_mask(visible_BS) if ids_BS.is_cuda else visible_BS[:, None, None, :]
         x_BSD = self.model.embed_tokens(F.pad(ids_BS, room, value=self.config.pad_token_id))
         cos, sin = rotary_angles(F.pad(positions_BS, room), self.config.head_dim, self.config.rope_theta, x_BSD.dtype)
-        *blocks, last = self.model.layers
+        blocks: list[Any] = list(self.model.layers)
+        last = blocks.pop()
         for block in blocks:
             x_BSD = block(x_BSD, cos, sin, mask)
         x_BSD = last.attend(x_BSD, cos, sin, mask)
