@@ -1,6 +1,6 @@
-/** The verbs of `reverie`. Exit codes: 0 done, 1 failed, 2 bad input or nothing to reach, 130 stopped by a signal. */
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { exitCodeOf } from '../workers/exit-code.ts';
+/** The verbs of `reverie`. Exit codes: workers/exit-code.ts. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { exitCodeOf, exitCodes } from '../workers/exit-code.ts';
 import { addScheduleVerbs } from './schedule/verbs.ts';
 import { SetupError } from './setup/say.mjs';
 
@@ -24,10 +24,26 @@ function positive(text: string): number {
   return value;
 }
 
+function examples(...lines: string[]): string {
+  return `Examples:\n${lines.map((line) => `  reverie ${line}`).join('\n')}`;
+}
+
+function exitCodeLines(): string {
+  const lines = Object.entries(exitCodes).map(([code, meaning]) => `  ${code.padEnd(5)}${meaning}`);
+  return lines.join('\n');
+}
+
+const several = (value: string, before: string[] = []): string[] => [...before, value];
+/** For a worker's answer. */
+const deadline = () =>
+  new Option('--deadline <seconds>', 'how long to wait for an answer').argParser(positive).default(30);
+
 const program = new Command('reverie')
   .description('Durable fine-tuning of diffusion language models.')
   .exitOverride()
-  .configureHelp({ showGlobalOptions: false });
+  .configureHelp({ showGlobalOptions: false })
+  .addHelpText('after', `\n${examples('start spec.json --id s1k --watch', 'resume s1k', 'COMMAND --help')}`)
+  .addHelpText('afterAll', `\nExit codes:\n${exitCodeLines()}\n`);
 
 program
   .command('demo')
@@ -67,6 +83,7 @@ program
   .argument('[spec]', 'run spec, a JSON file (default: {}, the recipe for Dream 7B and s1K-1.1)')
   .option('--id <id>', 'workflow id')
   .option('--watch', 'show it live until it closes', false)
+  .addHelpText('after', `\n${examples('start', 'start infra/specs/s1k.json --id s1k --watch')}`)
   .action(async (file: string | undefined, options: { id?: string; watch: boolean }) => {
     const { start } = await import('./runs.ts');
     await start({ file: file ?? null, id: options.id ?? null, watch: options.watch, signal: stop.signal });
@@ -83,7 +100,59 @@ program
   .description('How a run stands now: stages, live figures, incidents, what to do where it is parked.')
   .argument('<run>', 'workflow id')
   .option('--json', 'as JSON', false)
-  .action(async (run: string, options: { json: boolean }) => (await import('./status.ts')).status({ run, ...options }));
+  .addOption(deadline())
+  .addHelpText('after', `\n${examples('status s1k', 'status s1k --json | jq .parked')}`)
+  .action(async (run: string, { json, deadline }: { json: boolean; deadline: number }) => {
+    await (await import('./status.ts')).status({ run, json, deadlineSeconds: deadline });
+  });
+
+program
+  .command('resume')
+  .description('Let a parked run go on, with changes to its train or eval part where they are given.')
+  .argument('<run>', 'workflow id')
+  .option('--set <field=value>', 'a change, such as train.microBatchSize=1; may be given again', several)
+  .addOption(deadline())
+  .addHelpText(
+    'after',
+    `\n${examples('resume s1k', 'resume s1k --set train.microBatchSize=1 --set train.queue=big-gpu')}`,
+  )
+  .action(async (run: string, { set = [], deadline }: { set?: string[]; deadline: number }) => {
+    await (await import('./tell-run.ts')).resume({ run, set, deadlineSeconds: deadline });
+  });
+
+program
+  .command('abort')
+  .description('Give a run up: it ends as aborted, with the reason; its checkpoints stay.')
+  .argument('<run>', 'workflow id')
+  .option('--reason <text>', 'why')
+  .addOption(deadline())
+  .addHelpText('after', `\n${examples("abort s1k --reason 'wrong data'")}`)
+  .action(async (run: string, { reason = null, deadline }: { reason?: string | null; deadline: number }) => {
+    await (await import('./tell-run.ts')).abort({ run, reason, deadlineSeconds: deadline });
+  });
+
+program
+  .command('cancel')
+  .description('Cancel a run as Temporal does: its trainer saves a checkpoint, then it closes as cancelled.')
+  .argument('<run>', 'workflow id')
+  .addOption(deadline())
+  .addHelpText('after', `\n${examples('cancel s1k --deadline 120')}`)
+  .action(async (run: string, { deadline }: { deadline: number }) => {
+    await (await import('./tell-run.ts')).cancel({ run, deadlineSeconds: deadline });
+  });
+
+program
+  .command('report')
+  .description('The report of a finished run, on standard output, or where it lies.')
+  .argument('<run>', "workflow id, or its report's path, key or address")
+  .addOption(
+    new Option('--format <format>', 'which of its files').choices(['markdown', 'html', 'json']).default('markdown'),
+  )
+  .option('--where', 'its address alone', false)
+  .addHelpText('after', `\n${examples('report s1k', 'report s1k --format html > s1k.html', 'report s1k --where')}`)
+  .action(async (run: string, options: { format: 'markdown' | 'html' | 'json'; where: boolean }) => {
+    await (await import('./report.ts')).report({ run, ...options });
+  });
 
 addScheduleVerbs(program);
 
@@ -122,10 +191,7 @@ program
   .option('--seed <n>', 'chooses them (default: drawn, and told)', positive)
   .option('--only-hashes', 'replay nothing: takes no trainer', false)
   .option('--json', 'as JSON', false)
-  .addHelpText(
-    'after',
-    '\nExample, with the store alone:\n  reverie verify s3://bucket/prefix/artifacts/report/KEY/report.html',
-  )
+  .addHelpText('after', `\n${examples('verify s1k', 'verify s3://bucket/prefix/artifacts/report/KEY/report.html')}`)
   .action(async (run: string, options: { steps: number; seed?: number; onlyHashes: boolean; json: boolean }) => {
     const { verify } = await import('./verify.ts');
     process.exitCode = await verify({ run, ...options, seed: options.seed ?? null, signal: stop.signal });
