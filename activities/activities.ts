@@ -5,6 +5,7 @@ import { createDownloadActivities } from './download/activity.ts';
 import { createEvalActivities, createEvalLookUp } from './eval/activity.ts';
 import { createFilterActivities } from './filter/activity.ts';
 import type { GpuDeps } from './gpu-deps.ts';
+import { createNotifyActivities } from './notify/activity.ts';
 import { createPromoteActivities } from './promote/activity.ts';
 import { createReportActivities } from './report/activity.ts';
 import { createResolveActivities } from './resolve/activity.ts';
@@ -20,6 +21,7 @@ export function createCpuActivities(deps: ActivityDeps) {
     ...createEvalLookUp(deps),
     ...createPromoteActivities(deps),
     ...createReportActivities(deps),
+    ...createNotifyActivities(deps),
   };
 }
 

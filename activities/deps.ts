@@ -11,5 +11,7 @@ export interface ActivityDeps {
   /** The interpreter whose environment holds `dream_trainer`. */
   python: string;
   hub: { endpoint: string; token: string | null };
+  /** Secrets that sign notifications, by the names of their variables. */
+  notifySecrets?: Readonly<Record<string, string>>;
   log: Logger;
 }

@@ -3,6 +3,7 @@
  * the walkthrough's recipe for Dream 7B and s1K, meant well. This schema holds at every edge (CLI, workflow, updates).
  */
 import { z } from 'zod';
+import { NOTIFY_SECRET_PREFIX, notificationEvents } from './notification.ts';
 import { loraSchema, objectiveSchema, optimizerSchema, recipes, samplerSchema } from './trainer.ts';
 
 const positive = z.int().min(1);
@@ -225,6 +226,31 @@ const reportSchema = z.strictObject({
   title: z.string().min(1).nullable().default(null).describe('Title; null names model and data.'),
 });
 
+const notifySchema = z.strictObject({
+  url: z
+    .url({ protocol: /^https?$/ })
+    .nullable()
+    .default(null)
+    .describe('Webhook that is told by POST; null tells nobody. It is part of the history: no secret belongs into it.'),
+  secretVariable: z
+    .string()
+    .regex(new RegExp(`^${NOTIFY_SECRET_PREFIX}[A-Z0-9_]{1,64}$`))
+    .default(`${NOTIFY_SECRET_PREFIX}SECRET`)
+    .describe(
+      "Name of the CPU workers' environment variable that holds the secret which signs, by the Standard Webhooks specification.",
+    ),
+  events: z
+    .array(z.enum(notificationEvents))
+    .default([...notificationEvents])
+    .describe('What is told; failed stands for every other end too: expired, aborted, cancelled.'),
+  giveUpSeconds: z
+    .number()
+    .min(1)
+    .max(86400)
+    .default(300)
+    .describe("Longest time for one notification, all tries included; the run's end waits for its last one."),
+});
+
 const budget = z.int().min(0).max(100);
 const policySchema = z.strictObject({
   priority: z.int().min(1).max(5).default(3).describe('Priority on the GPU queue; 1 goes first.'),
@@ -277,6 +303,7 @@ const policySchema = z.strictObject({
     })
     .prefault({})
     .describe('Longest time without progress in each phase of the trainer; past it the trainer hangs.'),
+  notify: notifySchema.prefault({}).describe('Whom a run tells how it goes.'),
   maxHangs: budget.default(3).describe('TrainerHung failures tried again before the run parks.'),
   maxHardwareFaults: budget.default(3).describe('HardwareFault failures tried again before the run parks.'),
   maxDivergences: budget.default(2).describe('Divergences rolled back before the run parks.'),

@@ -36,8 +36,11 @@ export interface Notice {
   /** ISO 8601. */
   at: string;
 }
-/** A checkpoint that was no use; a step done again whose loss was another than the first time. */
-export const noticeTypes = ['CheckpointPassedOver', 'ReplayDiffers'] as const;
+/**
+ * A checkpoint that was no use; a step done again whose loss was another than the first time; a tracker that does not
+ * take the curve; a notification that did not arrive.
+ */
+export const noticeTypes = ['CheckpointPassedOver', 'ReplayDiffers', 'TrackerFailed', 'NotificationGivenUp'] as const;
 export type NoticeType = (typeof noticeTypes)[number];
 
 /** From the GPU worker, at most 40 a run; live figures are in the heartbeat. */

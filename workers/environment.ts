@@ -1,6 +1,7 @@
 /** What the environment says, read once, here and nowhere deeper; Temporal's and AWS's own variables are theirs. */
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { NOTIFY_SECRET_PREFIX } from '../contracts/notification.ts';
 import type { NoticeOptions } from './notices.ts';
 
 const stateDir = join(import.meta.dirname, '..', '.reverie');
@@ -17,6 +18,8 @@ export interface Environment {
   observed: { metricsAddress: string | null; healthAddress: string | null };
   /** The version under which a CPU worker takes runs; null takes any run. */
   deployment: { name: string; buildId: string } | null;
+  /** Secrets that sign notifications, by the names of their variables. */
+  notifySecrets: Record<string, string>;
 }
 
 const INSTANCE_METADATA = { IPv4: 'http://169.254.169.254', IPv6: 'http://[fd00:ec2::254]' };
@@ -34,6 +37,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
       healthAddress: env.REVERIE_HEALTH_ADDRESS || null,
     },
     deployment: deployment(env),
+    notifySecrets: notifySecrets(env),
     notices: { noticeFile: env.REVERIE_NOTICE_FILE || null, instanceMetadata: instanceMetadata(env) },
   };
 }
@@ -45,6 +49,11 @@ function deployment({ REVERIE_DEPLOYMENT: name, REVERIE_BUILD_ID: buildId }: Nod
   throw new Error(
     `REVERIE_DEPLOYMENT is ${name || 'unset'} and REVERIE_BUILD_ID is ${buildId || 'unset'}; expected both or neither; set REVERIE_DEPLOYMENT=reverie and REVERIE_BUILD_ID to the commit, or unset both.`,
   );
+}
+
+function notifySecrets(env: NodeJS.ProcessEnv): Record<string, string> {
+  const named = Object.entries(env).filter(([name]) => name.startsWith(NOTIFY_SECRET_PREFIX));
+  return Object.fromEntries(named.map(([name, value = '']) => [name, value]));
 }
 
 /** By AWS's own variables, as its SDKs read them. */

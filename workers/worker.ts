@@ -126,7 +126,10 @@ function outliveSignals(): AbortSignal {
   return stopped.signal;
 }
 
-async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, log: Logger): Promise<ActivityDeps> {
+async function activityDeps(
+  { storeUrl, cacheDir, python, hub, notifySecrets }: Environment,
+  log: Logger,
+): Promise<ActivityDeps> {
   // The trainer of this checkout, whether or not the interpreter's environment has it installed.
   process.env.PYTHONPATH = [join(import.meta.dirname, '..', 'trainer'), process.env.PYTHONPATH]
     .filter(Boolean)
@@ -139,7 +142,7 @@ async function activityDeps({ storeUrl, cacheDir, python, hub }: Environment, lo
     log.warn({ store: store.url }, 'the store has no conditional writes: runs work, but promote one at a time');
   await mkdir(cacheDir, { recursive: true });
   const onDamaged = (uri: string, reason: string): void => log.warn({ uri, reason }, 'damaged artifact; it is rebuilt');
-  return { store, artifacts: new Artifacts(store, cacheDir, onDamaged), cacheDir, python, hub, log };
+  return { store, artifacts: new Artifacts(store, cacheDir, onDamaged), cacheDir, python, hub, notifySecrets, log };
 }
 
 async function cpuOptions(deps: ActivityDeps, deployment: Environment['deployment']): Promise<WorkerOptions> {

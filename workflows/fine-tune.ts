@@ -4,13 +4,20 @@
  *     resolve ─► download dataset ─► convert ─► filter ─┬─► train ─► eval tuned ─┐
  *            └─► download model ────────────────────────┴─► eval base ───────────┴─► (promote) ─► report
  */
-import { ApplicationFailure, CancellationScope, isCancellation, workflowInfo } from '@temporalio/workflow';
+import {
+  ApplicationFailure,
+  CancellationScope,
+  isCancellation,
+  TemporalFailure,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { RunInfo } from '../contracts/report.ts';
 import type { RunSpecInput } from '../contracts/run-spec.ts';
 import type { RunState } from '../contracts/search-attributes.ts';
 import type { RunResult } from '../contracts/workflow-api.ts';
 import { answerMessages } from './answers.ts';
-import { runFailure } from './failure-of.ts';
+import { failureOf, runFailure } from './failure-of.ts';
+import { Notifier } from './notifier.ts';
 import { promoteInput, type Results, reportInput, runResult } from './outcome.ts';
 import { RunRecord } from './run-record.ts';
 import { createShow } from './show.ts';
@@ -22,7 +29,8 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
   const run = new RunRecord();
   const spec = new SpecInForce(input);
   const show = createShow(run, () => spec.known);
-  const runner = new StageRunner(run, spec, show);
+  const notifier = new Notifier(run, () => spec.known, show);
+  const runner = new StageRunner(run, spec, show, notifier);
   const stages = createStages(run, spec, runner);
   const scope = new CancellationScope();
   const told = answerMessages({ run, spec, runner, scope, show });
@@ -44,6 +52,7 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
     const results: Results = { dataset, model, converted, filtered, trained, evalBase, evalTuned };
     const story = { spec: spec.current, info: runInfo(), sources, results };
     const promoted = await stages.promote(promoteInput(story));
+    if (promoted?.promoted) notifier.tell('promoted', promoted.reason);
     const report = await stages.report(reportInput(story, run, promoted));
     return runResult(run, trained.summary.weightsSha256, report.summary);
   }
@@ -55,19 +64,25 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
       return runner.fromTheTop(() => dag(sources));
     });
     run.end(result.state);
+    notifier.tell('finished', result.headline);
     return result;
   } catch (error) {
-    run.end(stateAfter(error));
-    if (told.aborted === null) throw error;
-    run.end('aborted');
-    throw runFailure(
-      'Aborted',
-      `Aborted by a person: ${told.aborted}. Start Workflow Like This One goes on from what the store holds; a Reset would take the abort over.`,
-    );
+    run.end(told.aborted === null ? stateAfter(error) : 'aborted');
+    const end = told.aborted === null ? error : abortedBy(told.aborted);
+    // What is no failure of Temporal's is a fault of this code: the task fails, and the run goes on when it is mended.
+    if (end instanceof TemporalFailure) notifier.tell('failed', failureOf(end).message);
+    throw end;
   } finally {
     show();
+    await notifier.settled();
   }
 }
+
+const abortedBy = (reason: string): Error =>
+  runFailure(
+    'Aborted',
+    `Aborted by a person: ${reason}. Start Workflow Like This One goes on from what the store holds; a Reset would take the abort over.`,
+  );
 
 /** A run that was cancelled from outside was given up by a person too. */
 function stateAfter(error: unknown): RunState {

@@ -5,6 +5,7 @@ import type { StageName, StageResult } from '../contracts/stages.ts';
 import { advise } from './advice.ts';
 import { type Decision, decide, type FailureCounts, type StageFailure } from './decisions.ts';
 import { failureOf, runFailure } from './failure-of.ts';
+import type { Notifier } from './notifier.ts';
 import type { RunRecord } from './run-record.ts';
 import type { SpecInForce } from './spec-in-force.ts';
 
@@ -12,13 +13,15 @@ export class StageRunner {
   readonly #run: RunRecord;
   readonly #spec: SpecInForce;
   readonly #show: () => void;
+  readonly #notifier: Pick<Notifier, 'tell'>;
   readonly #atWork = new Set<Promise<void>>();
   #resumes = 0;
 
-  constructor(run: RunRecord, spec: SpecInForce, show: () => void) {
+  constructor(run: RunRecord, spec: SpecInForce, show: () => void, notifier: Pick<Notifier, 'tell'>) {
     this.#run = run;
     this.#spec = spec;
     this.#show = show;
+    this.#notifier = notifier;
   }
 
   /** Every stage that is parked goes on. */
@@ -112,6 +115,7 @@ export class StageRunner {
       until: new Date(since.getTime() + waitMs).toISOString(),
     });
     this.#show();
+    this.#notifier.tell('parked', failure.message);
     const before = this.#resumes;
     let resumed: boolean;
     try {

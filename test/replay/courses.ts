@@ -36,6 +36,27 @@ export const courses: Record<string, (house: TemporalHouse) => Promise<ScriptedR
     return run;
   },
 
+  /** Tells a webhook that it waits, is promoted and is finished; the first word does not arrive in time. */
+  async 'notified-v1'(house) {
+    const notify = { url: 'https://example.org/hook', giveUpSeconds: 1 };
+    const run = await house.start(
+      'notified-v1',
+      { promote: { enabled: true }, policy: { maxCrashes: 0, notify } },
+      {
+        train: ({ call }) => {
+          if (call === 1) throw failure('TrainerCrashed', { exitCode: 1, signal: null, step: null, log: '' });
+        },
+        notify: ({ input }) => {
+          if (input.notification.type === 'run.parked') throw new Error('The webhook at example.org answered 500');
+        },
+      },
+    );
+    await run.until('has given up', ({ incidents }) => incidents.length > 1);
+    await run.resume();
+    await run.result();
+    return run;
+  },
+
   /** What was served is missing later; then a person gives the run up. */
   async 'started-over-and-aborted-v1'(house) {
     const run = await house.start(

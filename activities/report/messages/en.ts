@@ -264,6 +264,8 @@ export const en = {
       ArtifactMissing: 'artifact missing',
       CheckpointPassedOver: 'checkpoint passed over',
       ReplayDiffers: 'replay differs',
+      TrackerFailed: 'tracker failed',
+      NotificationGivenUp: 'notification not delivered',
     } satisfies Record<FailureType | NoticeType, string>,
     verdict: {
       retry: 'tried again',
