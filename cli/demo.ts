@@ -11,6 +11,9 @@ import { readSpecFile } from './spec-file.ts';
 import { type Stack, startStack } from './stack.ts';
 import { startRun } from './start.ts';
 
+/** It lasts half a minute, and a kill has to meet the training midway. */
+const DEMO_LOOK_MS = 250;
+
 export interface DemoOptions {
   /** Leave server and workers up. */
   keep: boolean;
@@ -113,7 +116,7 @@ async function runOnce(request: {
         out.write(`  SIGKILL to the trainer's process tree: ${count} processes gone\n`),
       );
     };
-    const last = await follow({ client, workflowId, out, signal, onLook: killOnce });
+    const last = await follow({ client, workflowId, out, signal, everyMs: DEMO_LOOK_MS, onLook: killOnce });
     if (last === null) {
       await handle.cancel().catch(() => {});
       throw signal.reason;

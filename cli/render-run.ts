@@ -27,7 +27,12 @@ export function renderRun({ status, live }: Observation, colour: boolean): strin
   const lines = status.stages.map((stage) => {
     const figures = live.find((each) => each.stage === stage.name);
     const beside = stage.state === 'running' && figures ? liveFigures(figures) : (stage.note ?? '');
-    return `${paint(styles[stage.state], signs[stage.state])} ${stage.name.padEnd(17)}${time(stage).padStart(8)}  ${beside}`.trimEnd();
+    const drawn = stage.state === 'running' && (figures?.losses?.length ?? 0) > 1;
+    const curve = drawn ? `\n${' '.repeat(29)}${paint('cyan', sparkline(figures?.losses ?? []))}` : '';
+    return (
+      `${paint(styles[stage.state], signs[stage.state])} ${stage.name.padEnd(17)}${time(stage).padStart(8)}  ${beside}`.trimEnd() +
+      curve
+    );
   });
   for (const { stage, type, action } of status.incidents.slice(-3))
     lines.push(paint('yellow', `! ${stage}: ${type} → ${action}`));
@@ -37,6 +42,20 @@ export function renderRun({ status, live }: Observation, colour: boolean): strin
       `  ${status.parked.advice}`,
     );
   return lines.join('\n');
+}
+
+const BARS = [...'▁▂▃▄▅▆▇█'];
+
+/** From the lowest value to the highest; what is no number is a gap. */
+export function sparkline(values: readonly number[]): string {
+  const known = values.filter(Number.isFinite);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const bar = (value: number): string => {
+    if (!Number.isFinite(value)) return ' ';
+    const share = high > low ? (value - low) / (high - low) : 0;
+    return BARS[Math.round(share * (BARS.length - 1))] ?? ' ';
+  };
+  return values.map(bar).join('');
 }
 
 function time({ state, seconds }: StageStatus): string {

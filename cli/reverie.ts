@@ -91,9 +91,13 @@ program
 
 program
   .command('watch')
-  .description('Show a run live until it closes.')
-  .argument('<run>', 'workflow id')
-  .action(async (run: string) => (await import('./runs.ts')).watch(run, stop.signal));
+  .description('Show a run live until it closes, or all that are open.')
+  .argument('[run]', 'workflow id')
+  .option('--json', 'a line of JSON for each change', false)
+  .addHelpText('after', `\n${examples('watch', 'watch s1k', 'watch s1k --json | jq .live')}`)
+  .action(async (run: string | undefined, { json }: { json: boolean }) => {
+    await (await import('./runs.ts')).watch({ run: run ?? null, json, signal: stop.signal });
+  });
 
 program
   .command('status')

@@ -3,9 +3,11 @@ import { type Client, WorkflowFailedError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { connectClient } from '../workers/connect.ts';
 import { exitCodeOfRun } from '../workers/exit-code.ts';
+import { findRun } from './find-run.ts';
 import { follow } from './follow.ts';
 import { readSpecFile } from './spec-file.ts';
 import { startRun } from './start.ts';
+import { watchAll } from './watch-all.ts';
 
 export async function start(request: {
   file: string | null;
@@ -25,19 +27,32 @@ export async function start(request: {
   }
 }
 
-export async function watch(workflowId: string, signal: AbortSignal): Promise<void> {
+/** Without a run, all that are open, until the signal. */
+export async function watch({
+  run,
+  json,
+  signal,
+}: {
+  run: string | null;
+  json: boolean;
+  signal: AbortSignal;
+}): Promise<void> {
   const { client, connection } = await connectClient();
   try {
-    await client.workflow.getHandle(workflowId).describe();
-    await toTheEnd(client, workflowId, signal);
+    if (run === null) {
+      await watchAll({ client, out: process.stdout, json, signal });
+      throw signal.reason;
+    }
+    await findRun(client, run);
+    await toTheEnd(client, run, signal, json);
   } finally {
     await connection.close();
   }
 }
 
 /** Ends as the run did: 0 done, 2 where its input was refused, 1 otherwise, with the reason on standard error. */
-async function toTheEnd(client: Client, workflowId: string, signal: AbortSignal): Promise<void> {
-  const last = await follow({ client, workflowId, out: process.stdout, signal });
+async function toTheEnd(client: Client, workflowId: string, signal: AbortSignal, json = false): Promise<void> {
+  const last = await follow({ client, workflowId, out: process.stdout, signal, json });
   if (last === null) throw signal.reason;
   if (last.execution === 'completed') return;
   const { type, message } = await reasonOf(client, workflowId);

@@ -128,6 +128,8 @@ export interface HeartbeatDetails extends Progress {
   host: string;
   /** From the store and from this host's disk, hashed, before the trainer starts. */
   bytesRead: number;
+  /** The attempt's losses so far, thinned to a few dozen: a curve. */
+  losses?: number[];
   /** Of checkpoints, those under way included. */
   bytesUploaded: number;
 }

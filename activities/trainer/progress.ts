@@ -3,6 +3,7 @@ import type { StageName } from '../../contracts/stages.ts';
 import type { TrainerEvent } from '../../contracts/trainer.ts';
 import type { HeartbeatDetails, Notice, Progress } from '../../contracts/workflow-api.ts';
 import type { Transfer } from '../store/store.ts';
+import { ThinCurve } from './thin-curve.ts';
 
 /**
  * Notes cost history, five events each in training and four in evaluation, and an undisturbed run has some 65 for them.
@@ -27,6 +28,7 @@ export class ProgressView {
   /** Kept up to date in place. */
   readonly details: HeartbeatDetails;
   readonly #note: (progress: Progress) => void;
+  readonly #curve = new ThinCurve();
   #secondsPerUnit: number | null = null;
   #tokensPerSecond: number | null = null;
   #notes = 0;
@@ -72,6 +74,7 @@ export class ProgressView {
       case 'step':
         details.step = event.step;
         details.loss = event.loss;
+        details.losses = this.#curve.add(event.loss);
         this.#pace(event.seconds, event.tokens);
         details.etaSeconds = (details.steps - event.step) * (this.#secondsPerUnit ?? 0);
         break;
@@ -130,7 +133,7 @@ export class ProgressView {
   }
 
   #progress(): Progress {
-    const { host: _, bytesRead: __, bytesUploaded: ___, ...progress } = this.details;
+    const { host: _, bytesRead: __, bytesUploaded: ___, losses: ____, ...progress } = this.details;
     return progress;
   }
 }

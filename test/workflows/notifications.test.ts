@@ -39,7 +39,7 @@ suite('notifications', { concurrency: true }, () => {
     );
     assert.equal(new Set(all.map(({ id }) => id)).size, 3);
     assert.equal(all[0]?.data.stage, 'train');
-    assert.match(all[0]?.data.advice ?? '', /press \*\*Update\*\*/);
+    assert.match(all[0]?.data.advice ?? '', /resume/);
     assert.equal(all[2]?.data.report, 'r/report.md');
     assert.equal(run.calls('notify')[0]?.queue, 'reverie');
   });

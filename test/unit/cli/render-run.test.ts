@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Observation } from '../../../cli/observe.ts';
-import { liveFigures, PlainLines, renderRun } from '../../../cli/render-run.ts';
+import { liveFigures, PlainLines, renderRun, sparkline } from '../../../cli/render-run.ts';
 import { costOf } from '../../../contracts/cost.ts';
 import { type StageName, stageNames } from '../../../contracts/stages.ts';
 import type { HeartbeatDetails, RunStatus, StageStatus } from '../../../contracts/workflow-api.ts';
@@ -149,4 +149,16 @@ test('a pipe is told of an incident once, and of each time that the run is parke
   assert.deepEqual(news({ incidents: [incident], parked }), []);
   assert.deepEqual(news({ incidents: [incident] }), []);
   assert.deepEqual(news({ incidents: [incident], parked: { ...parked, since: '2026-11-25T07:00:00Z' } }), [waits]);
+});
+
+test('a sparkline goes from the lowest to the highest, and leaves gaps', () => {
+  assert.equal(sparkline([4, 3, Number.NaN, 1]), '█▆ ▁');
+  assert.equal(sparkline([2, 2]), '▁▁');
+});
+
+test('a table draws the losses under the training at work', () => {
+  const seen = observation({ train: { state: 'running' } }, [figures({ step: 3, steps: 9, losses: [3, 2, 1] })]);
+  const lines = renderRun(seen, false).split('\n');
+  assert.equal(lines.length, stageNames.length + 1);
+  assert.equal(lines[6]?.trim(), '█▅▁');
 });

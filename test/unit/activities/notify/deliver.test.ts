@@ -75,8 +75,11 @@ test('says what came instead of a 2xx, and never more of the address than its ho
 
 test('sends nothing unsigned', async () => {
   heard = [];
-  const { notify } = createNotifyActivities({ notifySecrets: { REVERIE_NOTIFY_SECRET: '' } });
+  const activities = createNotifyActivities({ notifySecrets: { REVERIE_NOTIFY_SECRET: '' } });
   const request = { url: `${url}/200`, secretVariable: 'REVERIE_NOTIFY_SECRET', notification };
-  await assert.rejects(notify(request), /The variable REVERIE_NOTIFY_SECRET is empty on this worker; expected/);
+  await assert.rejects(
+    activities.notify(request),
+    /The variable REVERIE_NOTIFY_SECRET is empty on this worker; expected/,
+  );
   assert.deepEqual(heard, []);
 });
