@@ -82,8 +82,8 @@ export async function planMemory({ spec, config, gpus, python, signal }: MemoryR
     globalBatchSize: train.globalBatchSize,
     maxTokens: filter.maxTokens,
     activationCheckpointing: train.activationCheckpointing,
-    activationBudget: 0,
-    compile: 'off',
+    activationBudget: train.activationBudget,
+    compile: train.compile,
     hosts: [here, ...TABLE],
   });
   const env = trainerPath();

@@ -10,6 +10,7 @@ from .checkpoint import Checkpoint
 from .config import DreamConfig
 from .failures import TrainerFailure, invalid
 from .memory import (
+    COMPILED_FROM_PARAMETERS,
     GIB,
     RESERVED_BYTES,
     Request,
@@ -36,7 +37,7 @@ def recipe_for(
     if gpu_memory_bytes is None:
         return RECIPES["fp32" if begun == "auto" else begun]
     shape = Shape.of(config)
-    request = request_of(spec)
+    request = request_of(spec, shape)
     if begun == "auto":
         begun = choose_recipe(shape, request, gpu_memory_bytes) or BY_PREFERENCE[-1]
     request = dataclasses.replace(request, recipe=begun)
@@ -45,15 +46,15 @@ def recipe_for(
     return RECIPES[begun]
 
 
-def request_of(spec: TrainSpec) -> Request:
+def request_of(spec: TrainSpec, shape: Shape) -> Request:
     return Request(
         spec.recipe,
         min(spec.micro_batch_size, spec.global_batch_size),
         spec.max_tokens,
         spec.activation_checkpointing,
-        activation_budget=0,
-        is_compiled=False,
-        lora_rank=spec.lora.rank,
+        spec.activation_budget,
+        spec.compile == "on" or (spec.compile == "auto" and shape.parameters >= COMPILED_FROM_PARAMETERS),
+        spec.lora.rank,
     )
 
 

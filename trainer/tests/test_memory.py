@@ -143,7 +143,9 @@ def test_the_command_answers_without_torch(tmp_path: Path) -> None:
 
 
 def spec_of(folder: Path, **changes: object) -> TrainSpec:
-    (folder / "spec.json").write_text(json.dumps(make_spec(folder, maxTokens=2048, **changes)))
+    (folder / "spec.json").write_text(
+        json.dumps(make_spec(folder, maxTokens=2048, activationBudget=0.5, microBatchSize=2, **changes))
+    )
     return TrainSpec.load(folder / "spec.json")
 
 
@@ -151,7 +153,7 @@ def test_a_gpu_that_is_too_small_is_told_before_anything_loads_with_the_recipe_t
     config = config_7b()
     for recipe, gib, remedy in (
         ("full-fp32", 79.1, "set train.recipe full-bf16-sr"),
-        ("auto", 20, "set train.microBatchSize "),
+        ("auto", 20, "set train.activationBudget 0"),
         ("lora", 8, "nothing fits"),
     ):
         spec = spec_of(tmp_path, recipe=recipe, activationCheckpointing=True)
