@@ -10,9 +10,13 @@ export interface Victims {
   ranks?: number;
 }
 
-/** SIGKILL at a random moment in a random phase; a killed worker is replaced on the same host. */
-export async function kill(training: Training, { trainer, worker, ranks }: Victims): Promise<Blow> {
-  const frozen = await freeze(training, training.random.pick(aims));
+/** SIGKILL at a random moment, in a random phase if none is named; a killed worker is replaced on the same host. */
+export async function kill(
+  training: Training,
+  { trainer, worker, ranks }: Victims,
+  aim: Aim = training.random.pick(aims),
+): Promise<Blow> {
+  const frozen = await freeze(training, aim);
   const { attempt, host } = frozen;
   const [newest = 0] = await training.localSteps(attempt);
   const blow: Blow = {

@@ -10,6 +10,7 @@ import { cpus } from 'node:os';
 import { parseArgs, promisify } from 'node:util';
 import { findTemporal } from '../../cli/setup/temporal.mjs';
 import { type Campaign, runCampaign } from './campaign.ts';
+import { goodputTrials } from './goodput.ts';
 import { House } from './house.ts';
 import { Random } from './random.ts';
 import type { Scenario } from './scenario.ts';
@@ -33,6 +34,9 @@ Exits with 1 on any miss.
   --per-run N       faults in one training (default ${PER_RUN})
   --patience X      multiplies the limits of time to the next new step (default 1; ${SHORT_PATIENCE} in the short form)
   --json FILE       every injection, with seed, versions and device
+  --goodput LIST    no faults but SIGKILL once in so many restart times, each in a training of its own: 20,50; the share
+                    of its wall time that moved it forward has to be 90 %, from 50 on 95 %
+  --kills N         how many in each of those (default 3)
   --keep            leave the folder with stores, caches and logs
 
 Faults:
@@ -46,6 +50,8 @@ const options = {
   'per-run': { type: 'string', default: String(PER_RUN) },
   patience: { type: 'string' },
   json: { type: 'string' },
+  goodput: { type: 'string' },
+  kills: { type: 'string', default: '3' },
   keep: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -57,18 +63,22 @@ export async function chaos(argv: readonly string[]): Promise<number> {
     process.stdout.write(help);
     return 0;
   }
+  const startedMs = Date.now();
+  const say = (text: string): void =>
+    console.log(`${((Date.now() - startedMs) / 1000).toFixed(0).padStart(5)} s  ${text}`);
+  const seed = whole('--seed', values.seed ?? String(Date.now() % 1_000_000), 0);
+  if (values.goodput !== undefined) {
+    const spans = values.goodput.split(',').map((each) => whole('--goodput', each, 2));
+    return await goodputOver(spans, { ...values, kills: whole('--kills', values.kills, 1), seed, say });
+  }
   const { faults: list } = values;
   const faults = list === undefined ? scenarios.flatMap((each) => times(each, each.short)) : chosen(list, values.count);
-  const seed = whole('--seed', values.seed ?? String(Date.now() % 1_000_000), 0);
   const patience = Number(values.patience ?? (list === undefined ? SHORT_PATIENCE : 1));
-  const startedMs = Date.now();
   console.log(`${faults.length} faults, seed ${seed}`);
   const house = await House.open();
   let campaign: Campaign;
   try {
     const perRun = whole('--per-run', values['per-run'], 1);
-    const say = (text: string): void =>
-      console.log(`${((Date.now() - startedMs) / 1000).toFixed(0).padStart(5)} s  ${text}`);
     campaign = await runCampaign({ house, random: new Random(seed), faults, perRun, patience, say });
   } finally {
     await house.close({ keep: values.keep });
@@ -86,15 +96,12 @@ export async function chaos(argv: readonly string[]): Promise<number> {
     `${runs} runs in ${seconds.toFixed(0)} s; ${missed === 0 ? 'every fault was recovered from' : `${missed} of ${injections.length} faults missed`}.`,
   );
   if (values.json !== undefined) {
-    const versions = { node: process.version, temporal: await temporalVersion(), torch: trainer?.torch ?? null };
-    const device = { trainer: trainer?.device ?? null, cpu: cpus()[0]?.model ?? null, cores: cpus().length };
     const report = {
       seed,
       seconds,
       steps: STEPS,
       checkpointEverySteps: CHECKPOINT_EVERY,
-      versions,
-      device,
+      ...(await machine(trainer)),
       stall,
       faults: rowsOf(injections),
       injections,
@@ -102,6 +109,25 @@ export async function chaos(argv: readonly string[]): Promise<number> {
     await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
   }
   return missed === 0 ? 0 : 1;
+}
+
+async function goodputOver(
+  spans: readonly number[],
+  {
+    kills,
+    seed,
+    say,
+    keep,
+    json,
+  }: { kills: number; seed: number; say: (text: string) => void; keep: boolean; json?: string | undefined },
+): Promise<number> {
+  const house = await House.open();
+  const trials = await goodputTrials(house, new Random(seed), { spans, kills, say }).finally(() =>
+    house.close({ keep }),
+  );
+  if (json !== undefined)
+    await writeFile(json, `${JSON.stringify({ seed, ...(await machine(null)), trials }, null, 2)}\n`);
+  return trials.every(({ misses }) => misses.length === 0) ? 0 : 1;
 }
 
 function chosen(list: string, count: string): Scenario[] {
@@ -124,6 +150,13 @@ function whole(option: string, text: string, least: number): number {
 
 const times = (scenario: Scenario, count: number): Scenario[] => Array.from({ length: count }, () => scenario);
 const milliseconds = (seconds: number | null): string => `${((seconds ?? 0) * 1000).toFixed(1)} ms`;
+
+async function machine(trainer: Campaign['trainer']): Promise<object> {
+  return {
+    versions: { node: process.version, temporal: await temporalVersion(), torch: trainer?.torch ?? null },
+    device: { trainer: trainer?.device ?? null, cpu: cpus()[0]?.model ?? null, cores: cpus().length },
+  };
+}
 
 async function temporalVersion(): Promise<string> {
   const { stdout } = await promisify(execFile)((await findTemporal()) ?? 'temporal', ['--version']);

@@ -16,7 +16,7 @@ import { type Attempt, Watch } from './watch.ts';
 export const STEPS = 120;
 export const CHECKPOINT_EVERY = 4;
 /** What a fault leaves of the training, so that there is something to recover. */
-const LAST_FAULT_STEP = STEPS - 12;
+const LAST_STEPS = 12;
 const RUN_MS = 300_000;
 const ASK_MS = 100;
 
@@ -51,24 +51,26 @@ export class Training {
   readonly random: Random;
   readonly handle: WorkflowHandle;
   readonly watch: Watch;
+  readonly #steps: number;
 
-  private constructor(house: House, random: Random, handle: WorkflowHandle) {
+  private constructor(house: House, random: Random, handle: WorkflowHandle, steps: number) {
     this.house = house;
     this.random = random;
     this.handle = handle;
     this.watch = new Watch(house.hosts);
+    this.#steps = steps;
   }
 
-  static async start(house: House, random: Random, workflowId: string): Promise<Training> {
-    const handle = await startRun({ client: house.client, workflowId, spec });
-    return new Training(house, random, handle);
+  static async start(house: House, random: Random, workflowId: string, given: RunSpecInput = spec): Promise<Training> {
+    const handle = await startRun({ client: house.client, workflowId, spec: given });
+    return new Training(house, random, handle, given.train?.maxSteps ?? STEPS);
   }
 
   /** The attempt at work, once it has saved `checkpoints` of its own: then a fault costs no progress that was made. */
   async ripe(checkpoints: number): Promise<Attempt> {
     for (;;) {
       const attempt = this.watch.attempts.at(-1);
-      if (attempt && attempt.step > LAST_FAULT_STEP) throw new TooLate();
+      if (attempt && attempt.step > this.#steps - LAST_STEPS) throw new TooLate();
       if (attempt && attempt.checkpoints.length >= checkpoints) return attempt;
       await this.pause();
     }
