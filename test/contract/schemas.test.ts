@@ -55,6 +55,10 @@ test('{} is the recipe that the design settles', () => {
     topP: null,
     topK: null,
     algorithmTemperature: 0,
+    mode: 'exact',
+    blockLength: 32,
+    refreshEveryBlocks: 1,
+    threshold: null,
   });
   assert.equal(spec.eval.qualitativePrompts.length, 3);
   assert.equal(spec.promote.enabled, false);
