@@ -37,6 +37,12 @@ export interface StoredCheckpoint {
   committedMs: number;
 }
 
+/** A checkpoint, whole or not, with all that lies under its prefix. */
+interface Folder extends Omit<StoredCheckpoint, 'committedMs'> {
+  objects: ObjectInfo[];
+  manifest: ObjectInfo | undefined;
+}
+
 export interface FetchedCheckpoint {
   folder: string;
   step: number;
@@ -46,6 +52,8 @@ export interface FetchedCheckpoint {
 export interface FetchNewest {
   identity: string;
   transfer?: Transfer;
+  /** Known to have been committed: its files without a manifest are damage, and no upload under way. */
+  seenStep?: number | null;
   /** Only checkpoints below this step: a roll-back after a divergence. */
   belowStep?: number;
   /** Passes over, without a word, what has another history: the text of its history.jsonl. */
@@ -79,10 +87,7 @@ export class Checkpoints {
 
   /** Those with a manifest, newest step first; of the same step, the one committed last first. */
   async list(): Promise<StoredCheckpoint[]> {
-    const folders = await this.#folders();
-    return folders.flatMap(({ manifest, objects: _, ...folder }) =>
-      manifest === undefined ? [] : [{ ...folder, committedMs: manifest.modifiedMs }],
-    );
+    return committed(await this.#folders());
   }
 
   /**
@@ -180,11 +185,13 @@ export class Checkpoints {
   }
 
   async #fetchNewest(localRoot: string, options: FetchNewest): Promise<FetchedCheckpoint | null> {
-    const { identity, transfer = {}, belowStep = Number.POSITIVE_INFINITY, fits, onDamaged } = options;
+    const { identity, transfer = {}, seenStep, belowStep = Number.POSITIVE_INFINITY, fits, onDamaged } = options;
     this.#expected = { identity };
-    const stored = await this.list();
+    const folders = await this.#folders();
+    const stored = committed(folders);
+    const bereft = folders.filter(({ manifest, step }) => manifest === undefined && step === seenStep);
     const local = await localSteps(localRoot);
-    const steps = [...new Set([...local, ...stored.map(({ step }) => step)])].sort((a, b) => b - a);
+    const steps = [...new Set([...local, ...[...stored, ...bereft].map(({ step }) => step)])].sort((a, b) => b - a);
     for (const step of steps.filter((step) => step < belowStep)) {
       const folder = join(localRoot, `step-${step}`);
       if (local.includes(step)) {
@@ -204,6 +211,8 @@ export class Checkpoints {
         if (!(damage instanceof Foreign)) this.#damaged.add(checkpoint.prefix);
         onDamaged?.(`${this.#store.url}/${checkpoint.prefix}`, damage.message);
       }
+      if (step !== seenStep || stored.some((checkpoint) => checkpoint.step === step)) continue;
+      for (const { prefix } of bereft) onDamaged?.(`${this.#store.url}/${prefix}`, `${MANIFEST} is missing`);
     }
     return null;
   }
@@ -282,8 +291,8 @@ export class Checkpoints {
     throw (await this.#store.get(prefix + MANIFEST)) === null ? new Vanished() : new Damaged(reason);
   }
 
-  async #folders() {
-    const folders = new Map<string, { step: number; attempt: string; prefix: string; objects: ObjectInfo[] }>();
+  async #folders(): Promise<Folder[]> {
+    const folders = new Map<string, Omit<Folder, 'manifest'>>();
     for await (const object of this.#store.list(this.#root)) {
       const [attempt = '', name = ''] = object.key.slice(this.#root.length).split('/');
       const step = stepOf(name);
@@ -304,6 +313,11 @@ export class Checkpoints {
     await this.#store.delete(objects.map(({ key }) => key).filter((key) => key !== prefix + MANIFEST));
   }
 }
+
+const committed = (folders: readonly Folder[]): StoredCheckpoint[] =>
+  folders.flatMap(({ manifest, objects: _, ...folder }) =>
+    manifest === undefined ? [] : [{ ...folder, committedMs: manifest.modifiedMs }],
+  );
 
 /** Why a checkpoint does not verify; null when it does. A store or a disk that fails says nothing about it. */
 async function damageOf(check: () => Promise<unknown>): Promise<Damaged | null> {

@@ -175,6 +175,7 @@ async function newestFitting(
   const found = await checkpoints.fetchNewest(localRoot, {
     identity: trainKey,
     transfer: view.counting('bytesRead', context.transfer),
+    seenStep,
     fits: (history) => {
       const steps = parseHistory(history).filter((record) => record.type === 'step');
       return steps.every(({ step, leftOut }) => leftOut === leaveOutSteps.includes(step));

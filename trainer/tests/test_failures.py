@@ -17,6 +17,7 @@ from dream_trainer.failures import TrainerFailure
     ("error", "kind"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "OutOfMemory"),
+        (RuntimeError("std::bad_alloc"), "OutOfMemory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), "OutOfMemory"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "HardwareFault"),
         (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "HardwareFault"),

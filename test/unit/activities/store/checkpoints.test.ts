@@ -51,6 +51,18 @@ for (const { kind, store, local } of stores) {
   };
   const stepsOf = async (checkpoints: Checkpoints) => (await checkpoints.list()).map(({ step }) => step);
 
+  test(`${kind}: passes over one seen committed whose manifest is gone, and says so`, async () => {
+    const { damaged, fetchNewest, publish, key } = await setUp();
+    await publish('a1', 4);
+    await publish('a1', 8);
+    await store.delete([key('a1', 8, 'manifest.json')]);
+    assert.equal((await fetchNewest())?.step, 4);
+    // As far as anyone knows, an upload under way.
+    assert.deepEqual(damaged, []);
+    assert.equal((await fetchNewest({ seenStep: 8 }))?.step, 4);
+    assert.match(damaged.join(), /step-8\/ manifest\.json is missing$/);
+  });
+
   test(`${kind}: lists the checkpoints of all attempts by number, newest first`, async () => {
     const { checkpoints, publish } = await setUp();
     assert.deepEqual(await checkpoints.list(), []);
