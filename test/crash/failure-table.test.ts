@@ -16,7 +16,7 @@ import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { python } from '../fixtures/python.ts';
 import { specOf, trainUndisturbed, watchAttempts } from './at-work.ts';
-import { attemptRecords, forgetTraining, smallSpec } from './trainings.ts';
+import { attemptRecords, forgetTraining, smallSpec, trainings } from './trainings.ts';
 
 const { skip } = python;
 const timeout = 300_000;
@@ -198,5 +198,57 @@ describe('without room, and without a store', { skip, timeout }, () => {
     assert.equal(attempts, 2);
     const [, second] = await attemptRecords(stack);
     assert.equal(second?.fromStep, STEPS, 'no step was done again');
+  });
+});
+
+describe('a training that does not fit, and one that runs away', { skip, timeout }, () => {
+  const queue = 'small-memory';
+
+  test('memory that runs out halves the micro-batch, and the run goes on from its checkpoint', async () => {
+    await forgetTraining(stack);
+    const cacheDir = join(stack.dir, 'small-memory');
+    await mkdir(cacheDir);
+    // Each tensor is mapped anew: so none is made of what an earlier one has left.
+    const env = { ...stack.env, REVERIE_CACHE_DIR: cacheDir, MALLOC_MMAP_THRESHOLD_: '65536' };
+    const gpu = worker({ kind: 'gpu', env, logs: cacheDir, graceSeconds: 5, args: ['--queue', queue] });
+    try {
+      await gpu.ready(timeout / 2);
+      const train = { ...spec.train, queue };
+      const run = await startRun({ client: stack.client, workflowId: 'memory', spec: { ...spec, train } });
+      const next = watchAttempts(cacheDir);
+      const { pids } = await next(8);
+      const limit =
+        'import resource, sys; resource.prlimit(int(sys.argv[1]), resource.RLIMIT_DATA, (1 << 20, 1 << 20))';
+      for (const pid of pids) await execa(python.path, ['-c', limit, String(pid)]);
+      const second = await next(1);
+      const told = await specOf(second);
+      assert.deepEqual([told.microBatchSize, told.globalBatchSize], [4, 8]);
+      assert.ok(second.step > 5, 'from a checkpoint');
+      const { attempts } = (await run.result()) as RunResult;
+      assert.equal(attempts, 2);
+      assert.deepEqual(await judged(run), ['train: OutOfMemory, shrink']);
+    } finally {
+      await gpu.stop();
+    }
+  });
+
+  test('a loss far above the last ones rolls the run back without the batch, twice, and then parks', async () => {
+    await forgetTraining(stack);
+    // What is asked of a loss is so narrow that ordinary batches miss it.
+    const train = { ...spec.train, maxSteps: 2 * STEPS, spikeFactor: 1.01 };
+    const run = await startRun({ client: stack.client, workflowId: 'diverged', spec: { ...spec, train } });
+    const { reason } = await parked(run);
+    assert.match(reason, /step \d+: loss [\d.]+; expected at most [\d.]+ \(median/);
+    assert.deepEqual(await judged(run), [
+      'train: Diverged, roll-back',
+      'train: Diverged, roll-back',
+      'train: Diverged, park',
+    ]);
+    const { incidents } = await status(run);
+    const left = incidents.slice(0, 2).map(({ action }) => Number(/before step (\d+) and leaves/.exec(action)?.[1]));
+    const [last] = (await trainings(stack.cacheDir)).slice(-1);
+    assert.ok(last);
+    assert.deepEqual((await specOf(last)).leaveOutSteps, left);
+    await run.executeUpdate('abort', { args: [{ reason: 'seen' }] });
   });
 });
