@@ -25,10 +25,7 @@ export async function setUp({ tests, out }) {
   const restoreSignals = stopOnSignals();
   try {
     out.write(`Setting up: ${missing.map(({ title }) => title).join(', ')}\n`);
-    await inParallel(lanes, async (part) => {
-      // Looked at once more: another set-up may have made it before the lock was ours.
-      if (!(await part.isDone())) await step(out, part.title, part.make);
-    });
+    await inParallel(lanes, (part) => step(out, part.title, part.make));
   } finally {
     restoreSignals();
     release();
@@ -72,17 +69,21 @@ async function undone(parts) {
  * The first failure ends the programs of the other lane, and is the one that is told.
  *
  * @param {Part[][]} lanes
- * @param {(part: Part) => Promise<void>} work
+ * @param {(part: Part) => Promise<void>} make
  */
-async function inParallel(lanes, work) {
+async function inParallel(lanes, make) {
   /** @type {unknown[]} */
   const failures = [];
   await Promise.all(
     lanes.map(async (parts) => {
       for (const part of parts) {
+        // Looked at once more: another set-up may have made it before the lock was ours.
+        const isDone = await part.isDone();
+        // Asked after the look, which a failure ends too: what a killed program did not tell is not missing.
         if (failures.length > 0) return;
+        if (isDone) continue;
         try {
-          await work(part);
+          await make(part);
         } catch (error) {
           failures.push(error);
           endPrograms('SIGTERM');

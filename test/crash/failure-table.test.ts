@@ -152,7 +152,7 @@ describe('without room, and without a store', { skip, timeout }, () => {
     const run = await startRun({
       client: stack.client,
       workflowId: 'full',
-      spec: { ...spec, train: { ...spec.train, queue } },
+      spec: { ...small, train: { ...small.train, queue } },
     });
     const attempt = await watchAttempts(disk)(8);
     undisturbed ??= trainUndisturbed(await specOf(attempt), join(stack.dir, 'undisturbed'));
@@ -180,7 +180,7 @@ describe('without room, and without a store', { skip, timeout }, () => {
   test('training goes on without its store; what could not be brought there is brought later, from the disk', async () => {
     await forgetTraining(stack);
     const away = `${stack.storeDir}.away`;
-    const run = await startRun({ client: stack.client, workflowId: 'away', spec });
+    const run = await startRun({ client: stack.client, workflowId: 'away', spec: small });
     const attempt = await watchAttempts(stack.cacheDir)(8);
     undisturbed ??= trainUndisturbed(await specOf(attempt), join(stack.dir, 'undisturbed'));
     await rename(stack.storeDir, away);

@@ -91,7 +91,8 @@ describe('with programs that stand in for npm, Python and the Temporal CLI', () 
   };
   before(() => {
     mkdirSync(join(clone, 'bin'));
-    program('temporal', 'echo temporal version 1.9.1');
+    // As slow as on a busy machine: npm has failed by then.
+    program('temporal', 'sleep 0.3; echo temporal version 1.9.1');
     const python = program('python', `echo '{"version": [3, 12, 1], "missing": []}'`);
     env = { PATH: `${join(clone, 'bin')}:${process.env.PATH}`, HOME: clone, REVERIE_PYTHON: python };
   });

@@ -121,5 +121,5 @@ test('refuses changes to what a run in flight cannot change', () => {
   assert.ok(before.ok);
   const after = applyChanges(before.spec, { dataset: { splitSeed: 1 } });
   assert.ok(!after.ok);
-  assert.match(after.problems[0] ?? '', /^dataset is not a field .*; expected one of train, eval;/);
+  assert.match(after.problems[0] ?? '', /^dataset is not a field .*; expected one of train, eval, policy;/);
 });
