@@ -2,7 +2,7 @@
  * Every check and test of the project, in one run that goes on past failures and ends with a summary. `npm test` sets
  * up and calls this; in an environment that is set up it runs alone:
  *
- *     node test/run.mjs [--only lint|ts|py|chaos] [PATTERN …]
+ *     node test/run.mjs [--only lint|ts|py] [PATTERN …]
  *
  * A PATTERN is a part of a test file's path.
  */
@@ -22,7 +22,7 @@ import { seconds } from '../cli/setup/say.mjs';
 const FILES_AT_ONCE = 2;
 /** As many again as live tests leave a core idle: they start whole stacks, and wait for what they have killed. */
 const FILES_AT_ONCE_WITH_LIVE = 3;
-const LIVE = /^test\/(crash|e2e)\//;
+const LIVE = /^test\/(chaos|crash|e2e)\//;
 const LONGEST_FILE_MS = 600_000;
 
 const python = pythonInUse();
@@ -49,8 +49,8 @@ export async function runTests(argv) {
     options: { only: { type: 'string' } },
   });
   const { only } = values;
-  if (only !== undefined && !['lint', 'ts', 'py', 'chaos'].includes(only)) {
-    console.error(`--only is ${only}; expected lint, ts, py or chaos; leave it out to run everything.`);
+  if (only !== undefined && !['lint', 'ts', 'py'].includes(only)) {
+    console.error(`--only is ${only}; expected lint, ts or py; leave it out to run everything.`);
     return 2;
   }
   /** @type {Outcome[]} */
@@ -76,8 +76,6 @@ export async function runTests(argv) {
     beside(),
   ];
   outcomes.push(...(await Promise.all(sideBySide)).flat());
-  // Asked for by name only: its faults are drawn anew each time, and a miss there is to be looked at, not to stop a merge.
-  if (only === 'chaos' && positionals.length === 0) outcomes.push(...(await injectFaults()));
   return summarise(outcomes, skipped);
 }
 
@@ -134,11 +132,6 @@ async function testPython(patterns, { quiet }, skipped) {
   if (quiet) console.log(output);
   skipped.push(...(output.match(/^SKIPPED .*$/gm) ?? []).map((line) => line.replace(/^SKIPPED (\[\d+\] )?/, '')));
   return [outcome];
-}
-
-async function injectFaults() {
-  const args = [join('test', 'chaos', 'chaos.mjs')];
-  return [(await run({ name: 'chaos', program: process.execPath, args })).outcome];
 }
 
 /**
