@@ -95,6 +95,8 @@ export class TemporalPage {
     const dialog = this.dialog('Reset Workflow');
     await dialog.getByTestId('workflow-reset-event-id-select-button').click();
     const options = dialog.getByRole('option');
+    // The history may still be on its way.
+    await options.first().waitFor();
     const events = (await options.allInnerTexts()).map((text) => Number.parseInt(text, 10));
     const chosen = choose(events);
     await options.filter({ hasText: new RegExp(`^\\s*${chosen} - `) }).click();
