@@ -9,7 +9,9 @@ from typing import Any
 
 from .failures import IncidentKind, TrainerFailure
 
-_MEMORY = re.compile(r"out of memory|CUBLAS_STATUS_ALLOC_FAILED|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"out of memory|CUBLAS_STATUS_ALLOC_FAILED|can't allocate memory|not enough memory|bad_alloc", re.IGNORECASE
+)
 _HARDWARE = re.compile(r"CUDA error|CUDA driver|cuBLAS|CUBLAS_STATUS|CUDNN_STATUS|NCCL|\bECC\b|\bXid\b", re.IGNORECASE)
 _DISK_FULL = re.compile(r"No space left on device|os error 28|Disk quota exceeded", re.IGNORECASE)
 _PEER = re.compile(r"Connection (closed|reset) by peer|Broken pipe|gloo", re.IGNORECASE)

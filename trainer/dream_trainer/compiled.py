@@ -9,9 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch._dynamo
-import torch._functorch.config
-import torch._inductor.config
 
 from .batches import Batch
 from .gradients import accumulate_gradients
@@ -29,6 +26,11 @@ def is_worth_compiling(model: DreamModel, device: torch.device) -> bool:
 def compile_blocks(model: DreamModel, activation_budget: float) -> None:
     """`activation_budget` is the share of activations that a block keeps for its backward pass, by the compiler's own
     count: 1 keeps what is fastest, 0 recomputes all but the block's input."""
+    # Seconds of import, which no restart of a training that does not compile should wait for.
+    import torch._dynamo
+    import torch._functorch.config
+    import torch._inductor.config
+
     torch._functorch.config.activation_memory_budget = activation_budget
     torch._inductor.config.deterministic = True
     torch._dynamo.config.recompile_limit = 16

@@ -6,6 +6,8 @@ Shapes: M masked tokens, C tokens of a chunk, D hidden, V vocabulary.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,7 +43,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
             logits_CV = hidden_CD @ weight_VD.t()
             for tensor in (logits_CV, targets_C, weights_C):
                 torch._dynamo.maybe_mark_dynamic(tensor, 0)
-            losses_C, logits_grad_CV = _losses_and_gradient(logits_CV, targets_C, weights_C)
+            losses_C, logits_grad_CV = _compiled()(logits_CV, targets_C, weights_C)
             loss += losses_C.sum()
             torch.mm(logits_grad_CV, weight_VD, out=hidden_grad_MD[part])
             if weight_grad_VD is not None:
@@ -66,4 +68,6 @@ def _cross_entropy_and_gradient(logits_CV: Tensor, targets_C: Tensor, weights_C:
     return losses_C * weights_C, gradient_CV.to(logits_CV.dtype)
 
 
-_losses_and_gradient = torch.compile(_cross_entropy_and_gradient)
+@functools.cache
+def _compiled() -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return torch.compile(_cross_entropy_and_gradient)
