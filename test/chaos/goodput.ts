@@ -56,7 +56,15 @@ export async function goodputTrials(
     const training = await Training.start(house, random, `goodput-${span}`, {
       ...spec,
       // The cadence is left to the trainer, which knows how rare the kills are.
-      train: { ...spec.train, maxSteps, epochs: 1000, checkpointEverySteps: null, validateEverySteps: maxSteps },
+      // Nor is a spike looked for: so many epochs over a few rows make them by themselves.
+      train: {
+        ...spec.train,
+        maxSteps,
+        epochs: 1000,
+        checkpointEverySteps: null,
+        validateEverySteps: maxSteps,
+        spikeFactor: null,
+      },
       policy: { ...spec.policy, expectedSecondsBetweenPreemptions: everySeconds },
     });
     let kills = 0;

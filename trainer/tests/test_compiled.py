@@ -34,7 +34,7 @@ def test_block_masks_show_every_query_the_visible_keys() -> None:
 
 def test_the_chunked_head_has_the_loss_and_gradients_of_full_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(linear_cross_entropy, "LOGITS_AT_ONCE", 4 * 50)
-    monkeypatch.setattr(linear_cross_entropy, "_losses_and_gradient", linear_cross_entropy._cross_entropy_and_gradient)
+    monkeypatch.setattr(linear_cross_entropy, "_compiled", lambda: linear_cross_entropy._cross_entropy_and_gradient)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(10, 8, generator=generator, requires_grad=True)
     weight = torch.randn(50, 8, generator=generator, requires_grad=True)
