@@ -8,6 +8,7 @@ import { begun, recover } from './injection.ts';
 import type { Random } from './random.ts';
 import { oneHost, TooLate } from './scenario.ts';
 import { killTrainer } from './scenarios/kills.ts';
+import { median } from './table.ts';
 import { spec, Training } from './training.ts';
 
 export interface GoodputTrial {
@@ -35,7 +36,8 @@ async function calibrate(house: House, random: Random): Promise<{ stepSeconds: n
   const { attempts } = await training.finish();
   const lengths = attempts.flatMap(({ steps }) => steps.slice(1).map(({ at }, index) => at - (steps[index]?.at ?? at)));
   return {
-    stepSeconds: lengths.reduce((sum, length) => sum + length, 0) / lengths.length,
+    // Of most steps: validations lie between some.
+    stepSeconds: median(lengths) ?? 0,
     restartSeconds: injection.secondsToNewStep ?? 0,
   };
 }
