@@ -75,7 +75,7 @@ def test_makes_the_next_batch_before_it_is_asked_for_and_none_behind_the_last() 
         made.append(step)
         return step
 
-    ahead = Ahead(make)  # type: ignore[arg-type]
+    ahead = Ahead(make)  # type: ignore[arg-type]  # A number is as good as a batch here.
     assert [ahead.take(step, last=5) for step in (3, 4, 5)] == [3, 4, 5]
     ahead._thread.shutdown()
     assert made == [3, 4, 5]
