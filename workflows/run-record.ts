@@ -23,7 +23,6 @@ const MESSAGE_CHARACTERS = 2000;
 const noticeActions: Record<NoticeType, string> = {
   CheckpointPassedOver: 'an older checkpoint is taken',
   ReplayDiffers: 'training goes on; its weights may not be those of an undisturbed run to the bit',
-  TrackerFailed: 'training goes on without that tracker',
   NotificationGivenUp: 'the run goes on; look whether the receiver is up',
 };
 

@@ -264,7 +264,6 @@ export const en = {
       ArtifactMissing: 'artifact missing',
       CheckpointPassedOver: 'checkpoint passed over',
       ReplayDiffers: 'replay differs',
-      TrackerFailed: 'tracker failed',
       NotificationGivenUp: 'notification not delivered',
     } satisfies Record<FailureType | NoticeType, string>,
     verdict: {

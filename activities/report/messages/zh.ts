@@ -239,7 +239,6 @@ export const zh: Messages = {
       ArtifactMissing: '产物缺失',
       CheckpointPassedOver: '跳过检查点',
       ReplayDiffers: '重做结果不同',
-      TrackerFailed: '跟踪器失败',
       NotificationGivenUp: '通知未送达',
     },
     verdict: {
