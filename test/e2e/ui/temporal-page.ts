@@ -124,10 +124,20 @@ export class TemporalPage {
   }
 
   /** Update Options of the pending activity: how many attempts it has. */
-  async limitAttempts(most: number): Promise<void> {
-    await this.tab('Pending Activities');
-    await this.#seen(this.page.getByRole('button', { name: 'Update', exact: true })).click();
-    await this.#seen(this.page.locator('#maximum-attempts')).fill(String(most));
-    await this.#seen(this.page.getByRole('button', { name: 'Save', exact: true })).click();
+  /** Looks whether it was `taken`, and does it again where not: the form is filled anew while the page polls. */
+  async limitAttempts(most: number, taken: () => Promise<true | null>): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      await this.tab('Pending Activities');
+      await this.#seen(this.page.getByRole('button', { name: 'Update', exact: true })).click();
+      await this.#seen(this.page.locator('#maximum-attempts')).fill(String(most));
+      await this.#seen(this.page.getByRole('button', { name: 'Save', exact: true })).click();
+      try {
+        await eventually(`${most} attempts`, taken, 10_000);
+        return;
+      } catch (error) {
+        if (tries === 3) throw error;
+        await this.page.reload();
+      }
+    }
   }
 }
