@@ -57,6 +57,8 @@ export async function runTests(argv) {
   const outcomes = [];
   /** @type {string[]} */
   const skipped = [];
+  /** @type {string[]} */
+  const failures = [];
   const wants = (/** @type {string} */ part) => only === undefined || only === part;
   if (wants('lint') && positionals.length === 0) outcomes.push(...(await lint()));
   const files = wants('ts') ? find('test', /\.test\.ts$/, positionals) : [];
@@ -68,15 +70,15 @@ export async function runTests(argv) {
     quiet: live.length > 0,
   };
   const beside = async () => [
-    ...(await testTypeScript('TypeScript tests', others, skipped)),
+    ...(await testTypeScript('TypeScript tests', others, skipped, failures)),
     ...(wants('py') ? await testPython(positionals, others, skipped) : []),
   ];
   const sideBySide = [
-    testTypeScript('live tests', { files: live, atOnce: liveAtOnce, quiet: false }, skipped),
+    testTypeScript('live tests', { files: live, atOnce: liveAtOnce, quiet: false }, skipped, failures),
     beside(),
   ];
   outcomes.push(...(await Promise.all(sideBySide)).flat());
-  return summarise(outcomes, skipped);
+  return summarise(outcomes, skipped, failures);
 }
 
 /** Two at a time; a check that passes says nothing. */
@@ -100,18 +102,24 @@ async function lint() {
  * @param {string} name
  * @param {{ files: string[], atOnce: number, quiet: boolean }} batch Quiet: told when it has ended.
  * @param {string[]} skipped
+ * @param {string[]} failures
  */
-async function testTypeScript(name, { files, atOnce, quiet }, skipped) {
+async function testTypeScript(name, { files, atOnce, quiet }, skipped, failures) {
   if (files.length === 0) return [];
   const dir = mkdtempSync(join(tmpdir(), 'reverie-tests-'));
-  const skips = join(dir, 'skips');
+  const endings = join(dir, 'endings');
   try {
     const args = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, `--test-timeout=${LONGEST_FILE_MS}`];
     args.push('--test-reporter=spec', '--test-reporter-destination=stdout');
-    args.push('--test-reporter=./test/skips.mjs', `--test-reporter-destination=${skips}`);
+    args.push('--test-reporter=./test/endings.mjs', `--test-reporter-destination=${endings}`);
     const { outcome, output } = await run({ name, program: process.execPath, args: [...args, ...files] }, { quiet });
     if (quiet) console.log(output);
-    skipped.push(...readFileSync(skips, 'utf8').split('\n').filter(Boolean));
+    for (const line of readFileSync(endings, 'utf8').split('\n').filter(Boolean)) {
+      /** @type {import('./endings.mjs').Ending} */
+      const ending = JSON.parse(line);
+      if ('failed' in ending) failures.push(ending.failed);
+      else skipped.push(ending.skipped);
+    }
     return [outcome];
   } finally {
     rmSync(dir, { recursive: true, force: true });
@@ -180,8 +188,9 @@ function run({ name, program, args, cwd = root }, { quiet = false } = {}) {
 /**
  * @param {Outcome[]} outcomes
  * @param {string[]} skipped
+ * @param {string[]} failures Told again at the very end: between there and here are thousands of lines.
  */
-function summarise(outcomes, skipped) {
+function summarise(outcomes, skipped, failures) {
   if (outcomes.length === 0) {
     console.error('No test file matches; expected a part of a path under test/ or trainer/tests/.');
     return 2;
@@ -190,6 +199,7 @@ function summarise(outcomes, skipped) {
   for (const { name, ok, ms } of outcomes)
     console.log(`${ok ? '✓' : '✗'} ${name.padEnd(20)}${seconds(ms).padStart(10)}`);
   if (skipped.length > 0) console.log(`\nSkipped, with reasons:\n${skipped.map((line) => `  ${line}`).join('\n')}`);
+  if (failures.length > 0) console.log(`\nFailed tests:\n${failures.map((text) => `✗ ${text}`).join('\n')}`);
   const failed = outcomes.filter(({ ok }) => !ok).map(({ name }) => name);
   console.log(failed.length === 0 ? '\nEverything passed.' : `\nFailed: ${failed.join(', ')}.`);
   return failed.length === 0 ? 0 : 1;

@@ -116,28 +116,27 @@ export class TemporalPage {
     await this.#seen(this.page.getByText('Workflow started successfully')).waitFor();
   }
 
-  /** A button of the pending activity, confirmed where the UI asks. */
+  /** The part of the page for the training: while a run trains, its evaluation of the base may be pending as well. */
+  #training(): Locator {
+    const buttons = this.page.getByRole('button', { name: 'Reset', exact: true });
+    const title = this.page.getByText('train', { exact: true });
+    // The innermost that has both.
+    return this.page.locator('div:visible').filter({ has: title }).filter({ has: buttons }).last();
+  }
+
+  /** A button of the pending training, confirmed where the UI asks. */
   async activity(press: 'Pause' | 'Unpause' | 'Reset'): Promise<void> {
     await this.tab('Pending Activities');
-    await this.#seen(this.page.getByRole('button', { name: press, exact: true })).click();
+    await this.#training().getByRole('button', { name: press, exact: true }).click();
     await this.dialog(`${press} Activity`).getByRole('button', { name: press, exact: true }).click();
   }
 
-  /** Update Options of the pending activity: how many attempts it has. */
-  /** Looks whether it was `taken`, and does it again where not: the form is filled anew while the page polls. */
-  async limitAttempts(most: number, taken: () => Promise<true | null>): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      await this.tab('Pending Activities');
-      await this.#seen(this.page.getByRole('button', { name: 'Update', exact: true })).click();
-      await this.#seen(this.page.locator('#maximum-attempts')).fill(String(most));
-      await this.#seen(this.page.getByRole('button', { name: 'Save', exact: true })).click();
-      try {
-        await eventually(`${most} attempts`, taken, 10_000);
-        return;
-      } catch (error) {
-        if (tries === 3) throw error;
-        await this.page.reload();
-      }
-    }
+  /** Update Options of the pending training: how many attempts it has. */
+  async limitAttempts(most: number): Promise<void> {
+    await this.tab('Pending Activities');
+    await this.#training().getByRole('button', { name: 'Update', exact: true }).click();
+    await this.#seen(this.page.locator('#maximum-attempts')).fill(String(most));
+    await this.#seen(this.page.getByRole('button', { name: 'Save', exact: true })).click();
+    await this.#seen(this.page.getByText(/Options for Activity .* have been updated/)).waitFor();
   }
 }
