@@ -63,6 +63,18 @@ export class Trainer {
 
   goOn = (): Promise<number> => this.signal('SIGCONT');
 
+  /** Once its worker has told it to stop: before, a fast machine would come to its end. */
+  async goOnToStop(): Promise<void> {
+    const told = async (): Promise<true | null> => {
+      const statuses = await Promise.all(
+        (await this.#pids()).map((pid) => readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')),
+      );
+      return statuses.some(sigtermWaits) ? true : null;
+    };
+    await eventually('SIGTERM for the trainer', told, 60_000);
+    await this.goOn();
+  }
+
   /** As by a fault of its own: SIGKILL would count as a preemption. */
   async crash(): Promise<void> {
     await this.signal('SIGSEGV');
@@ -84,6 +96,14 @@ export class Trainer {
 /** The names of their folders begin with the time at which they began. */
 const order = ({ folder }: Training): string => basename(folder);
 const startOf = ({ events }: Training): number => events.find((event) => event.type === 'plan')?.fromStep ?? Infinity;
+
+const SIGTERM_BIT = 1n << 14n;
+
+/** A stopped process takes signals when it goes on. */
+function sigtermWaits(status: string): boolean {
+  const pending = /^ShdPnd:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+  return pending !== undefined && (BigInt(`0x${pending}`) & SIGTERM_BIT) !== 0n;
+}
 
 export interface AttemptAt {
   workflowId: string;

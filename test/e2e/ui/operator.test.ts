@@ -93,7 +93,7 @@ test('Pause saves a checkpoint, ends the trainer and frees the GPU', { skip, tim
   const ui = await open(paused);
   await ui.activity('Pause');
   const pressedMs = performance.now();
-  await trainer.goOn();
+  await trainer.goOnToStop();
   await trainer.gone();
   t.diagnostic(`the trainer is gone ${((performance.now() - pressedMs) / 1000).toFixed(1)} s after Pause`);
   await ui.page.getByText('PAUSED').locator('visible=true').first().waitFor();
@@ -113,10 +113,10 @@ test('a run at work is reset, paused, let go on and given other options, and goe
   await ui.limitAttempts(7);
   assert.equal((await activity(handle))?.maximumAttempts, 7);
   await ui.activity('Reset');
-  await trainer.goOn();
+  await trainer.goOnToStop();
   await trainer.hold(4);
   await ui.activity('Pause');
-  await trainer.goOn();
+  await trainer.goOnToStop();
   await trainer.gone();
   await ui.activity('Unpause');
   await trainer.hold(4);
@@ -178,7 +178,7 @@ test('terminated: Reset keeps the changes made before, Start Workflow Like This 
   const ui = await open(handle);
   assert.equal(await ui.update('resume', { changes: { train: { microBatchSize: 1 } } }), null);
   await ui.terminate();
-  await trainer.goOn();
+  await trainer.goOnToStop();
   await trainer.gone();
 
   const before = await committed(stack);
@@ -195,7 +195,7 @@ test('terminated: Reset keeps the changes made before, Start Workflow Like This 
 
   const again = await open(handle);
   await again.terminate();
-  await trainer.goOn();
+  await trainer.goOnToStop();
   await trainer.gone();
   await again.startLikeThis();
   await assertWentOn(handle, 3);
