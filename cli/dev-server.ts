@@ -1,5 +1,6 @@
 /** Temporal's dev server with its UI and a database file, on ports that are free. */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { searchAttributes } from '../contracts/search-attributes.ts';
 import { Child, NotReady } from './child.ts';
 import { freePort } from './ports.ts';
@@ -25,9 +26,7 @@ const TRIES = 4;
 /** A port can be taken between its choice and its use, by another stack that starts: then others are tried. */
 export async function startDevServer({ database, logs, ports, signal }: DevServerOptions): Promise<DevServer> {
   for (let tries = 1; ; tries++) {
-    // Never the wished ones again: two that start together would get into each other's way every time.
-    const wished = tries === 1 ? ports : { server: 0, ui: 0 };
-    const [port, uiPort] = [await freePort(wished.server), await freePort(wished.ui)];
+    const [port, uiPort] = [await freePort(ports.server), await freePort(ports.ui)];
     const server = new Child({
       name: 'The Temporal dev server',
       command: (await findTemporal()) ?? 'temporal',
@@ -43,6 +42,8 @@ export async function startDevServer({ database, logs, ports, signal }: DevServe
       await server.stop();
       const taken = error instanceof NotReady && error.said.includes('address already in use');
       if (!taken || tries === TRIES) throw error;
+      // Two that start together would get into each other's way every time.
+      await sleep(1000 * tries * Math.random());
     }
   }
 }

@@ -158,6 +158,26 @@ program
     await (await import('./report.ts')).report({ run, ...options });
   });
 
+program
+  .command('logs')
+  .description("The trainer's own output, attempt after attempt, from the store.")
+  .argument('<run>', 'workflow id')
+  .option('--follow', 'until the run has closed', false)
+  .addHelpText('after', `\n${examples('logs s1k', 'logs s1k --follow')}`)
+  .action(async (run: string, { follow }: { follow: boolean }) => {
+    await (await import('./tracking.ts')).logs({ run, follow, signal: stop.signal });
+  });
+
+program
+  .command('tensorboard')
+  .description("TensorBoard on this machine, over the store's event files of a run, as they grow.")
+  .argument('<run>', 'workflow id')
+  .option('--port <n>', 'port on 127.0.0.1', positive, 6006)
+  .addHelpText('after', `\n${examples('tensorboard s1k', 'tensorboard s1k --port 6007')}`)
+  .action(async (run: string, { port }: { port: number }) => {
+    await (await import('./tracking.ts')).tensorboard({ run, port, signal: stop.signal });
+  });
+
 addScheduleVerbs(program);
 
 program

@@ -176,6 +176,18 @@ const trainSchema = z.strictObject({
     .describe(
       'A loss this many robust deviations (median, MAD) above the last 32 counts as divergence; null looks only for NaN and infinity.',
     ),
+  trackers: z
+    .array(z.enum(['tensorboard', 'wandb']))
+    .default(['tensorboard'])
+    .describe('Where the curve goes, beside the report; a tracker that is down never stops training.'),
+  trackerProject: z.string().min(1).max(128).default('dream-s1k-sft').describe('Project of the run in W&B.'),
+  trackerRun: z
+    .string()
+    .min(1)
+    .max(128)
+    .nullable()
+    .default(null)
+    .describe('Name of the run in W&B; null is s1k-DATE-TIME, of the first attempt.'),
 });
 
 const evalSchema = z.strictObject({

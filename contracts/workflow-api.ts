@@ -40,7 +40,7 @@ export interface Notice {
  * A checkpoint that was no use; a step done again whose loss was another than the first time; a tracker that does not
  * take the curve; a notification that did not arrive.
  */
-export const noticeTypes = ['CheckpointPassedOver', 'ReplayDiffers', 'NotificationGivenUp'] as const;
+export const noticeTypes = ['CheckpointPassedOver', 'ReplayDiffers', 'TrackerDown', 'NotificationGivenUp'] as const;
 export type NoticeType = (typeof noticeTypes)[number];
 
 /** From the GPU worker, at most 40 a run; live figures are in the heartbeat. */

@@ -23,6 +23,7 @@ const MESSAGE_CHARACTERS = 2000;
 const noticeActions: Record<NoticeType, string> = {
   CheckpointPassedOver: 'an older checkpoint is taken',
   ReplayDiffers: 'training goes on; its weights may not be those of an undisturbed run to the bit',
+  TrackerDown: 'training goes on; its curve is in the report all the same',
   NotificationGivenUp: 'the run goes on; look whether the receiver is up',
 };
 

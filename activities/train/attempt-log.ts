@@ -48,6 +48,12 @@ export class AttemptLog {
     await this.#attempts.put(this.#record);
   }
 
+  /** When the first attempt at this training began. */
+  get trainingBegan(): Date {
+    const first = this.#earlier[0] ?? this.#record;
+    return first === null ? new Date() : new Date(first.startedAt);
+  }
+
   /** Throws NoProgress; see there. */
   async startsFrom(step: number): Promise<void> {
     await this.#attempts.assertProgress(this.#head.workflowId, step, this.#head.prefix);

@@ -19,6 +19,7 @@ import { Attempts } from './attempts.ts';
 import type { TrainingMetrics } from './metrics.ts';
 import { Publisher, type Saved } from './publisher.ts';
 import { type Done, type Plan, parseHistory, readHistory, summarise, trainingRecord, writeHistory } from './summary.ts';
+import { Tracking } from './tracking.ts';
 import { trainerSpec } from './trainer-spec.ts';
 import { dropOlder, openTrainingFolder, type TrainingFolder } from './training-folder.ts';
 
@@ -69,7 +70,7 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
 }
 
 async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap): Promise<TrainSummary> {
-  const { request, trainKey, deps, execution, context, view, log, metrics } = attempt;
+  const { request, trainKey, deps, execution, context, view, log } = attempt;
   const { spec } = request;
   const transfer = view.counting('bytesRead', context.transfer);
   const [filteredDir, modelDir] = await Promise.all([
@@ -84,7 +85,34 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
   await log.startsFrom(fromStep);
   deps.log.info({ trainKey, attempt: execution.attempt, fromStep, source: found?.source ?? null }, 'training starts');
   view.startsFrom(fromStep);
+  const tracking = new Tracking({
+    ...{ store: deps.store, python: deps.python, log: deps.log, train: spec.train, trainKey, fromStep },
+    ...{ workflowId: execution.workflowId, attempt: execution.attemptPrefix, runDir: folder.runDir },
+    began: log.trainingBegan,
+    onNotice: (notice) => log.notice(notice),
+  });
+  try {
+    return await trainFrom({ found, checkpoints, filteredDir, modelDir, tracking }, folder, attempt, cap);
+  } finally {
+    await tracking.end();
+  }
+}
 
+interface Start {
+  found: FetchedCheckpoint | null;
+  checkpoints: Checkpoints;
+  filteredDir: string;
+  modelDir: string;
+  tracking: Tracking;
+}
+
+async function trainFrom(
+  { found, checkpoints, filteredDir, modelDir, tracking }: Start,
+  folder: TrainingFolder,
+  { request, trainKey, deps, execution, context, view, log, metrics }: TrainAttempt,
+  cap: Cap,
+): Promise<TrainSummary> {
+  const { spec } = request;
   // Uploads outlive a stop by the notice: the last checkpoint is what it was given for.
   const publisher = new Publisher({
     checkpoints,
@@ -128,6 +156,7 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
         const goodput = log.take(event);
         view.take(event, goodput);
         metrics.take(event, goodput);
+        tracking.take(event);
         context.progress();
         if (event.type === 'plan') plan = event;
         if (event.type !== 'checkpoint') return;
@@ -136,7 +165,7 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
         if (event.reason === 'final') final = saved;
         else publisher.add(saved);
       },
-    });
+    }).finally(() => void tracking.end());
   } catch (error) {
     if (final !== null) publisher.add(final);
     await publisher

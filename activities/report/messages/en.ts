@@ -264,6 +264,7 @@ export const en = {
       ArtifactMissing: 'artifact missing',
       CheckpointPassedOver: 'checkpoint passed over',
       ReplayDiffers: 'replay differs',
+      TrackerDown: 'tracker down',
       NotificationGivenUp: 'notification not delivered',
     } satisfies Record<FailureType | NoticeType, string>,
     verdict: {

@@ -239,6 +239,7 @@ export const zh: Messages = {
       ArtifactMissing: '产物缺失',
       CheckpointPassedOver: '跳过检查点',
       ReplayDiffers: '重做结果不同',
+      TrackerDown: '跟踪工具不可用',
       NotificationGivenUp: '通知未送达',
     },
     verdict: {
