@@ -5,17 +5,19 @@
  *     node cli/bootstrap.mjs demo [--keep] [--preempt] [--json]    the whole run on embedded data
  *     node cli/bootstrap.mjs test [--only lint|ts|py|chaos] [PATTERN …]  every check and test
  *     node cli/bootstrap.mjs chaos [--faults LIST] [--count N] …   faults injected into real runs, counted
+ *     node cli/bootstrap.mjs bench [--runs N] …                    many runs at once, measured
  *     node cli/bootstrap.mjs setup [--tests]                       set-up alone, such as on a GPU host
  *     node cli/bootstrap.mjs run VERB …                            any verb of `reverie`
  */
 import { SetupError } from './setup/say.mjs';
 import { lockOrExplain, setUp } from './setup/set-up.mjs';
 
-const USAGE = `usage: node cli/bootstrap.mjs demo|test|chaos|setup|run …
+const USAGE = `usage: node cli/bootstrap.mjs demo|test|chaos|bench|setup|run …
 
   demo  [--keep] [--preempt] [--json]    the whole run on embedded data
   test  [--only lint|ts|py|chaos] [PATTERN …]  every check and test
   chaos [--faults LIST] [--count N] …    faults injected into real runs, counted; --help tells more
+  bench [--runs N] …                     many runs at once, measured
   setup [--tests]                        set-up alone, such as on a GPU host
   run   VERB …                           any verb of \`reverie\`
 `;
@@ -47,6 +49,11 @@ async function main(verb, args) {
       await setUp({ tests: true, out });
       process.argv.splice(2, Infinity, ...args);
       await import('../test/chaos/chaos.mjs');
+      return;
+    case 'bench':
+      await setUp({ tests: true, out });
+      process.argv.splice(2, Infinity, ...args);
+      await import('../test/bench/bench.mjs');
       return;
     default:
       process.stderr.write(USAGE);
