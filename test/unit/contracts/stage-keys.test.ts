@@ -45,6 +45,9 @@ const decides: Record<string, string[]> = {
   'train.validateEverySteps': [],
   'train.checkpointEverySteps': [],
   'train.spikeFactor': [],
+  'train.trackers': [],
+  'train.trackerProject': [],
+  'train.trackerRun': [],
   eval: ['eval'],
   'eval.sampler.maxNewTokens': ['filter', 'eval'], // The room that a validation prompt has to leave.
   promote: [],
