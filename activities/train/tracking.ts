@@ -64,7 +64,9 @@ export class Tracking {
 
   /** Never rejects; may be called again. */
   end(): Promise<void> {
-    this.#end ??= Promise.race([this.#finish(), sleep(END_MS)]).finally(() => this.#sidecar?.kill('SIGKILL'));
+    this.#end ??= Promise.race([this.#finish(), sleep(END_MS, null, { ref: false })]).finally(() =>
+      this.#sidecar?.kill('SIGKILL'),
+    );
     return this.#end;
   }
 
