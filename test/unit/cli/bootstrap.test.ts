@@ -77,7 +77,7 @@ test('tells its usage, as an error where the verb is missing or unknown', () => 
   ] as const) {
     const { status, stderr } = bootstrap([...args]);
     assert.equal(status, code);
-    assert.match(stderr, /^usage: node cli\/bootstrap\.mjs demo\|test\|chaos\|setup\|run/);
+    assert.match(stderr, /^usage: node cli\/bootstrap\.mjs demo\|test\|chaos\|bench\|setup\|run/);
   }
 });
 
