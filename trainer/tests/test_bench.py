@@ -28,12 +28,14 @@ def rows_of(file: Path) -> list[dict]:
 
 
 def test_training_is_measured_beside_its_limit_and_the_plain_recipe(model: str, tmp_path: Path) -> None:
-    sizes = ["--sequence", "64", "--global-batch", "3", "--micro-batch", "2", "--repeats", "2", "--no-compile"]
+    sizes = ["--sequence", "64", "--global-batch", "3", "--micro-batch", "2", "--repeats", "15", "--no-compile"]
     assert train.main(["--model", model, *sizes, "--recipe", "fp32", "--baseline", "--json", str(tmp_path / "o")]) == 0
     ours, limit, plain = rows_of(tmp_path / "o")
     assert "limit" in limit["name"] and "plain" in plain["name"]
     assert ours["tokensPerSecond"] == pytest.approx(3 * 64 / ours["medianSeconds"])
-    assert limit["tokensPerSecond"] > ours["tokensPerSecond"], "nothing is faster than its products alone"
+    # Of the fastest each: a busy machine takes some ms from either.
+    fastest = [row["tokensPerSecond"] * row["medianSeconds"] / row["minSeconds"] for row in (limit, ours)]
+    assert fastest[0] > fastest[1], "nothing is faster than its products alone"
 
 
 def test_generation_is_measured_exact_and_cached_beside_the_plain_loop(model: str, tmp_path: Path) -> None:
