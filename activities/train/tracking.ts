@@ -64,7 +64,7 @@ export class Tracking {
 
   /** Never rejects; may be called again. */
   end(): Promise<void> {
-    this.#end ??= Promise.race([this.#finish(), sleep(END_MS, null, { ref: false })]).finally(() =>
+    this.#end ??= Promise.race([this.#finish(), sleep(END_MS, undefined, { ref: false })]).finally(() =>
       this.#sidecar?.kill('SIGKILL'),
     );
     return this.#end;
