@@ -136,10 +136,11 @@ test('watch goes on over a restart of the server, and a killed worker tells agai
     lines.some(({ execution, stage }) => (execution === 'running' && stage === 'eval base') || stage === 'train'),
   );
   assert.equal(lines.at(-1).execution, 'cancelled');
+  const said = async (): Promise<true | null> => /^watched is cancelled$/m.test(all.said()) || null;
+  await eventually('the watch of all says so too', said, 30_000);
   all.signal('SIGINT');
   const ended = await all.ended;
   assert.equal(ended.code, 130);
   assert.match(ended.stdout, /^watched ✓ resolve/m);
-  assert.match(ended.stdout, /^watched is cancelled$/m);
   assert.equal(heard.length, 2);
 });
