@@ -8,8 +8,8 @@ import { progressAt } from '../fixtures/progress.ts';
 import { failure, untilCancelled } from '../fixtures/scripted-activities.ts';
 import { TemporalHouse } from '../fixtures/temporal-house.ts';
 
-/** Three events for each of the three that evaluation of the base model, and a busy machine, may or may not save. */
-const SHARED_TASKS = 9;
+/** Three events for each of the two that evaluation of the base model may or may not save. */
+const SHARED_TASKS = 6;
 
 const outOfMemory = (microBatchSize: number): Error =>
   failure(

@@ -150,7 +150,7 @@ class GpuUse:
                 self.newest = self._ask()
             except (OSError, ValueError, subprocess.SubprocessError):
                 self.newest = {}
-            if not self.newest or self._ended.wait(self._every_seconds):
+            if self._ended.wait(self._every_seconds):
                 return
 
     def end(self) -> None:
