@@ -51,7 +51,9 @@ export async function nextNotice(sources: readonly NoticeSource[], signal: Abort
   let found: Notice | null = null;
   const watch = async (source: NoticeSource): Promise<void> => {
     while (!until.aborted) {
-      found ??= await source.look(until);
+      const notice = await source.look(until);
+      // The answer of a source that the first one's notice has interrupted is none: it must not take that notice's place.
+      found ??= notice;
       if (found !== null) first.abort();
       await sleep(source.everyMs, null, { signal: until }).catch(() => {});
     }

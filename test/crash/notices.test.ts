@@ -66,7 +66,10 @@ after(async () => {
 /** The newest stored step once the GPU worker has drained by itself. */
 async function drained(): Promise<number> {
   const { gpu } = stack;
-  await eventually('the worker ends', async () => (gpu.isRunning ? null : true), 60_000);
+  await eventually('the worker ends', async () => (gpu.isRunning ? null : true), 60_000).catch(async (error: Error) => {
+    const log = await readFile(gpu.request.logFile, 'utf8');
+    throw new Error(`${error.message}; it said last:\n${log.split('\n').slice(-30).join('\n')}`);
+  });
   assert.deepEqual(await marked(CACHE_MARK, stack.cacheDir), []);
   return (await storedSteps(stack)).at(-1) ?? 0;
 }

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -99,6 +100,14 @@ test('takes a file for a notice while it exists', async (t) => {
   await rm(noticeFile);
   await waiting;
   assert.equal(lines.filter(({ msg }) => msg.includes('no work until')).length, 1);
+});
+
+test('hears a notice that comes while another source is being asked', async () => {
+  const notice = { told: 'it goes', at: null };
+  const slow = { everyMs: 1, look: (until: AbortSignal) => once(until, 'abort').then(() => null) };
+  const sudden = { everyMs: 1, look: () => Promise.resolve(notice) };
+  assert.equal(await nextNotice([slow, sudden], never), notice);
+  assert.equal(await nextNotice([sudden, slow], never), notice);
 });
 
 test('stops watching and waiting when it is told to', async (t) => {
