@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { CACHE_MARK, marked } from '../../activities/trainer/process-tree.ts';
 import { startRun } from '../../cli/start.ts';
@@ -10,56 +10,50 @@ import type { RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { awsTime, type InstanceMetadata, serveInstanceMetadata } from '../fixtures/instance-metadata.ts';
+import { type PacedTrainer, pacedTrainer } from '../fixtures/paced-trainer.ts';
 import { python } from '../fixtures/python.ts';
 import { attemptRecords, smallSpec, storedSteps, trainedTo } from './trainings.ts';
 
 const { skip } = python;
-const root = join(import.meta.dirname, '..', '..');
 const timeout = 240_000;
 const STEPS = 80;
-/**
- * Run by every Python process first. A step takes long enough for a notice to be heard within the training, on however
- * fast a machine, until there is a file `hurry`; and the trainer gets SIGTERM in its export, once.
- */
-const HOOK = `
-import os, pathlib, signal, time
-from dream_trainer.events import Events
+/** The trainer gets SIGTERM in its export, once. */
+const STOPPED_IN_EXPORT = `
+import os, signal
 
-here, emit = pathlib.Path(__file__).parent, Events.emit
-
-def emit_and_act(events, type, **fields):
-    emit(events, type, **fields)
-    if type == "step" and not (here / "hurry").exists():
-        time.sleep(0.15)
-    if fields.get("phase") == "export" and not (here / "stopped").exists():
-        (here / "stopped").touch()
+def emit_and_stop(events, type, **fields):
+    emit_and_wait(events, type, **fields)
+    stopped = pace.with_name("stopped")
+    if fields.get("phase") == "export" and not stopped.exists():
+        stopped.touch()
         os.kill(os.getpid(), signal.SIGTERM)
 
-Events.emit = emit_and_act
+Events.emit = emit_and_stop
 `;
 
 let service: InstanceMetadata;
 let stack: TestStack;
 let noticeFile: string;
 let folder: string;
+let trainer: PacedTrainer;
 before(async () => {
   if (skip !== false) return;
   service = await serveInstanceMetadata();
   folder = await mkdtemp(join(tmpdir(), 'reverie-notices-'));
   noticeFile = join(folder, 'notice');
-  await writeFile(join(folder, 'sitecustomize.py'), HOOK);
+  trainer = await pacedTrainer(STOPPED_IN_EXPORT);
   // The workers inherit them.
   Object.assign(process.env, {
     AWS_EC2_METADATA_DISABLED: '',
     AWS_EC2_METADATA_SERVICE_ENDPOINT: service.url,
     REVERIE_NOTICE_FILE: noticeFile,
-    PYTHONPATH: [join(root, 'trainer'), folder].join(delimiter),
   });
   stack = await startTestStack();
 });
 after(async () => {
   await stack?.stop();
   await service?.close();
+  await trainer?.remove();
   if (folder) await rm(folder, { recursive: true, force: true });
 });
 
@@ -75,6 +69,7 @@ async function drained(): Promise<number> {
 }
 
 test('stopped by notices, and by SIGTERM in its export, a training loses no step', { skip, timeout }, async (t) => {
+  await trainer.slow();
   const handle = await startRun({ client: stack.client, workflowId: 'notices', spec: smallSpec(STEPS) });
   await trainedTo(stack.cacheDir, 8);
   const toldMs = performance.now();
@@ -99,7 +94,7 @@ test('stopped by notices, and by SIGTERM in its export, a training loses no step
   t.diagnostic(`drained by the file at step ${second}`);
   assert.ok(second >= first + 8 && second < STEPS, 'in mid-training');
   await rm(noticeFile);
-  await writeFile(join(folder, 'hurry'), '');
+  await trainer.fast();
   await stack.startGpuWorker();
 
   const result = (await handle.result()) as RunResult;

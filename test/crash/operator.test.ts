@@ -13,6 +13,7 @@ import { startRun } from '../../cli/start.ts';
 import type { HeartbeatDetails, RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
+import { type PacedTrainer, pacedTrainer } from '../fixtures/paced-trainer.ts';
 import { python } from '../fixtures/python.ts';
 import { attemptRecords, forgetTraining, smallSpec, storedSteps, trainedTo, trainings } from './trainings.ts';
 
@@ -21,13 +22,21 @@ const timeout = 120_000;
 const STEPS = 70;
 
 let stack: TestStack;
+let trainer: PacedTrainer;
 let weights: string;
 before(async () => {
-  if (skip === false) stack = await startTestStack();
+  if (skip !== false) return;
+  trainer = await pacedTrainer();
+  stack = await startTestStack();
 });
-after(() => stack?.stop());
+after(async () => {
+  await stack?.stop();
+  await trainer?.remove();
+});
 beforeEach(async () => {
-  if (skip === false) await forgetTraining(stack);
+  if (skip !== false) return;
+  await forgetTraining(stack);
+  await trainer.slow();
 });
 
 let runs = 0;
@@ -84,6 +93,7 @@ const secondAttempt = () =>
 
 /** In so many attempts, the last of which started where the one before had been told to stop. */
 async function assertSame(handle: WorkflowHandle, attempts: number): Promise<void> {
+  await trainer.fast();
   const result = (await handle.result()) as RunResult;
   assert.equal(result.weightsSha256, weights);
   const records = await attemptRecords(stack);
@@ -107,6 +117,7 @@ test('who looks at an undisturbed training sees in its heartbeats where it is', 
   assert.match(training.phase, /^(train|save|validation)$/);
   assert.ok(training.step >= (training.checkpointStep ?? 0) && training.steps === STEPS, JSON.stringify(training));
   assert.ok(training.bytesRead > 1e6 && training.bytesUploaded > 1e6, 'model and checkpoint have moved');
+  await trainer.fast();
   weights = ((await handle.result()) as RunResult).weightsSha256;
 });
 

@@ -15,6 +15,7 @@ import type { RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { pathWithGpus } from '../fixtures/nvidia-smi.ts';
+import { type PacedTrainer, pacedTrainer } from '../fixtures/paced-trainer.ts';
 import { python } from '../fixtures/python.ts';
 import {
   attemptRecords,
@@ -34,6 +35,7 @@ const FAULT_STEP = 12;
 const spec = smallSpec(STEPS);
 
 let stack: TestStack;
+let trainer: PacedTrainer;
 let undisturbed: RunResult;
 let ledger: TrainingLedger;
 let artifact: Awaited<ReturnType<typeof trainArtifact>>;
@@ -42,10 +44,12 @@ before(async () => {
   if (skip !== false) return;
   gpus = await pathWithGpus(1);
   process.env.PATH = gpus.PATH;
+  trainer = await pacedTrainer();
   stack = await startTestStack();
 });
 after(async () => {
   await stack?.stop();
+  await trainer?.remove();
   if (skip === false) await rm(gpus.folder, { recursive: true });
 });
 
@@ -59,10 +63,15 @@ beforeEach(async () => {
 let runs = 0;
 const start = (): Promise<WorkflowHandle> => startRun({ client: stack.client, workflowId: `crash-${++runs}`, spec });
 
-const midway = (): Promise<Training> => trainedTo(stack.cacheDir, FAULT_STEP);
+/** The trainer stays slow until the fault has been. */
+async function midway(): Promise<Training> {
+  await trainer.slow();
+  return trainedTo(stack.cacheDir, FAULT_STEP);
+}
 const attempts = () => attemptRecords(stack);
 
 async function assertResumed(handle: WorkflowHandle, between: { from: number; to: number }): Promise<void> {
+  await trainer.fast();
   const result = (await handle.result()) as RunResult;
   assert.equal(result.weightsSha256, undisturbed.weightsSha256);
   assert.equal(result.attempts, 2);
@@ -196,7 +205,8 @@ test('parks at a checkpoint when its GPU-hours are used up, and goes on to the s
   skip,
   timeout,
 }, async () => {
-  // In the middle of the steps, as the undisturbed training has measured it on this machine.
+  // Within the steps, as the undisturbed training has measured it on this machine; they are slower until it has parked.
+  await trainer.slow();
   let seconds = ledger.seconds.starting + ledger.seconds.productive / 2;
   const handle = await startRun({
     client: stack.client,
@@ -231,6 +241,7 @@ test('parks at a checkpoint when its GPU-hours are used up, and goes on to the s
   const saved = (await storedSteps(stack)).at(-1);
   assert.match(parked.parked?.holds ?? '', new RegExp(`the checkpoint of step ${saved}$`));
   await assert.rejects(async () => handle.executeUpdate('resume', { args: [{}] }), /./);
+  await trainer.fast();
   await handle.executeUpdate('resume', { args: [{ changes: { policy: { maxGpuHours: null } } }] });
   assert.equal(((await handle.result()) as RunResult).weightsSha256, undisturbed.weightsSha256);
   const { fromStep } = (await attempts()).at(-1) ?? {};
