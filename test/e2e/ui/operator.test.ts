@@ -65,6 +65,11 @@ const ended = (handle: WorkflowHandle, name: string): Promise<true> =>
 
 /** Every attempt went on from a checkpoint of the one before it, and none but the last came to the end. */
 async function assertWentOn(handle: WorkflowHandle, attempts: number): Promise<void> {
+  const over = async () => ((await newest(handle).describe()).status.name === 'RUNNING' ? null : true);
+  await eventually('the run is over', over, 120_000).catch(async ({ message }: Error) => {
+    const attempts = JSON.stringify(await attemptsOf(stack, handle.workflowId));
+    throw new Error(`${message}; it says ${JSON.stringify(await statusOf(handle))}; its attempts: ${attempts}`);
+  });
   const { weightsSha256 } = (await newest(handle).result()) as RunResult;
   assert.match(weightsSha256, /^[0-9a-f]{64}$/);
   const all = await attemptsOf(stack, handle.workflowId);

@@ -112,6 +112,9 @@ export class TemporalPage {
   /** With the id and the input that the form comes with. */
   async startLikeThis(): Promise<void> {
     await this.menu('Start Workflow Like This One');
+    // The form asks for the input after it is shown; pressed before, the run would start with none.
+    await this.page.waitForURL(/start-workflow/);
+    await this.#seen(this.page.getByText('"model"')).waitFor();
     await this.#seen(this.page.getByRole('button', { name: 'Start Workflow' })).click();
     await this.#seen(this.page.getByText('Workflow started successfully')).waitFor();
   }
