@@ -20,10 +20,17 @@ export interface LogsOptions {
   follow: boolean;
   signal: AbortSignal;
   out?: NodeJS.WritableStream;
+  warn?: (line: string) => void;
 }
 
 /** The trainer's own output, attempt after attempt. */
-export async function logs({ run, follow, signal, out = process.stdout }: LogsOptions): Promise<void> {
+export async function logs({
+  run,
+  follow,
+  signal,
+  out = process.stdout,
+  warn = (line) => void process.stderr.write(`${line}\n`),
+}: LogsOptions): Promise<void> {
   const store = openStore(readEnvironment().storeUrl);
   const shown = new Map<string, number>();
   const show = async (): Promise<void> => {
@@ -35,7 +42,8 @@ export async function logs({ run, follow, signal, out = process.stdout }: LogsOp
       shown.set(key, text.length);
     }
   };
-  while (follow && !signal.aborted && (await isOpen(run))) {
+  const runIsOpen = openness(run, warn);
+  while (follow && !signal.aborted && (await runIsOpen())) {
     // One that has not begun to train has nothing yet.
     await show().catch((error: unknown) => (shown.size > 0 ? Promise.reject(error as Error) : undefined));
     await sleep(LOOK_MS, null, { signal }).catch(() => {});
@@ -88,7 +96,7 @@ export async function tensorboard({ run, port, signal }: TensorBoardOptions): Pr
 }
 
 /**
- * Appends, since TensorBoard keeps its files open; an attempt's name, which begins with its time, puts its file in
+ * Appends, since TensorBoard keeps its files open; an attempt's name, which begins with its number, puts its file in
  * order. Returns how many there are.
  */
 export async function mirror(store: Store, trainKey: string, folder: string): Promise<number> {
@@ -132,17 +140,24 @@ async function filesOf(store: Store, trainKey: string): Promise<TrackedFile[]> {
   return files;
 }
 
-/** A server that does not answer for a while ends nothing. */
-async function isOpen(run: string): Promise<boolean> {
-  try {
-    const { client, connection } = await connectClient();
+/** Whether the run is open. A server that does not answer for a while ends nothing; `warn` hears of it once. */
+function openness(run: string, warn: (line: string) => void): () => Promise<boolean> {
+  let isSilent = false;
+  return async () => {
     try {
-      return (await findRun(client, run)).status.name === 'RUNNING';
-    } finally {
-      await connection.close();
+      const { client, connection } = await connectClient();
+      try {
+        const { status } = await findRun(client, run);
+        isSilent = false;
+        return status.name === 'RUNNING';
+      } finally {
+        await connection.close();
+      }
+    } catch (error) {
+      if (!(error instanceof NotReachable)) throw error;
+      if (!isSilent) warn(`${error.message} Until it does, what comes into the store is shown; Ctrl-C ends this.`);
+      isSilent = true;
+      return true;
     }
-  } catch (error) {
-    if (error instanceof NotReachable) return true;
-    throw error;
-  }
+  };
 }

@@ -12,6 +12,7 @@ import { findTemporal } from '../../cli/setup/temporal.mjs';
 import { startRun } from '../../cli/start.ts';
 import type { HeartbeatDetails, RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
+import { startReverie } from '../fixtures/command.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { type PacedTrainer, pacedTrainer } from '../fixtures/paced-trainer.ts';
 import { python } from '../fixtures/python.ts';
@@ -104,8 +105,13 @@ async function assertSame(handle: WorkflowHandle, attempts: number): Promise<voi
   assert.deepEqual(incidents, [], 'nothing to judge');
 }
 
-test('who looks at an undisturbed training sees in its heartbeats where it is', { skip, timeout }, async () => {
+test('who looks at an undisturbed training sees in its heartbeats and its log where it is', {
+  skip,
+  timeout,
+}, async (t) => {
   const handle = await start();
+  const log = startReverie(['logs', handle.workflowId, '--follow'], { env: stack.env });
+  t.after(() => log.signal('SIGKILL'));
   const training = await eventually(
     'a heartbeat with a checkpoint',
     async () => {
@@ -117,8 +123,18 @@ test('who looks at an undisturbed training sees in its heartbeats where it is', 
   assert.match(training.phase, /^(train|save|validation)$/);
   assert.ok(training.step >= (training.checkpointStep ?? 0) && training.steps === STEPS, JSON.stringify(training));
   assert.ok(training.bytesRead > 1e6 && training.bytesUploaded > 1e6, 'model and checkpoint have moved');
+  await eventually(
+    'steps in the log',
+    async () => /step \d+\/70 {2}epoch \d+ {2}loss \d/.test(log.said()) || null,
+    30_000,
+  );
+  assert.equal((await handle.describe()).status.name, 'RUNNING', 'they are told while it trains');
   await trainer.fast();
   weights = ((await handle.result()) as RunResult).weightsSha256;
+  const { code, stdout, stderr } = await log.ended;
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^── attempt .+ ──\n.* phase start\n/);
+  assert.match(stdout, / step 70\/70 {2}epoch .*\n.* checkpoint \(final\), .*\n(.*\n)* ?.* done in \d+ s/);
 });
 
 test('reset, then paused and let go on: saves, frees the device, and goes on', { skip, timeout }, async (t) => {

@@ -198,8 +198,18 @@ test('its log and its curve, one over both attempts, are read from the store alo
   const { code, stdout, stderr } = await reverie(['logs', killedRun], { env });
   assert.equal(code, 0, stderr);
   assert.equal(stdout.match(/^── attempt .+ ──$/gm)?.length, 2, stdout);
+  assert.match(stdout, /from step 0\n(.*\n)*.*from step [1-9]\d*\n(.*\n)*.* step 80\/80 {2}epoch \d+ {2}loss \d/);
 
   const port = await freePort(0);
+  const followed = startReverie(['logs', killedRun, '--follow'], {
+    env: { ...env, TEMPORAL_ADDRESS: `127.0.0.1:${port}` },
+  });
+  t.after(() => followed.signal('SIGKILL'));
+  await eventually('all of it', async () => followed.said() === stdout || null, 30_000);
+  assert.match(followed.told(), /^Temporal at .* does not answer .*; Ctrl-C ends this\.\n$/);
+  followed.signal('SIGINT');
+  assert.equal((await followed.ended).code, 0, followed.told());
+
   const board = startReverie(['tensorboard', killedRun, '--port', String(port)], { env });
   t.after(() => board.signal('SIGKILL'));
   const curve = `http://127.0.0.1:${port}/data/plugin/scalars/scalars?run=${killedRun}&tag=train%2Floss`;

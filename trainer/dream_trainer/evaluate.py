@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .classify import classify
 from .events import Events
+from .journal import Journal
 from .process import Termination, die_with_parent
 
 
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> int:
     die_with_parent()
     Termination()
     arguments.run_dir.mkdir(parents=True, exist_ok=True)
-    events = Events(arguments.run_dir, rank=0)
+    events = Events(arguments.run_dir, rank=0, journal=Journal())
     events.phase("start")
     context: dict[str, int] = {}
     try:

@@ -1,4 +1,5 @@
-"""Appends events to `RUN_DIR/events.jsonl`, a line of JSON each, as `contracts/trainer.ts` defines them."""
+"""Appends events to `RUN_DIR/events.jsonl`, a line of JSON each, as `contracts/trainer.ts` defines them. A journal
+tells people of them, too."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .failures import TrainerFailure
+from .journal import Journal
 
 _ROOM_WITHIN_SECONDS = 5.0
 """A save that found the disk full gives back what it took, within moments."""
@@ -19,14 +21,18 @@ _POLL_SECONDS = 0.05
 class Events:
     """Rank 0 writes; the others are silent, except that the rank that fails tells its incident itself."""
 
-    def __init__(self, run_dir: Path, rank: int) -> None:
+    def __init__(self, run_dir: Path, rank: int, journal: Journal | None = None) -> None:
         self._rank = rank
+        self._journal = journal
         # A line is one write to a file opened for appending: whole or absent, whoever else writes and dies.
         self._file = os.open(run_dir / "events.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def emit(self, type: str, **fields: Any) -> None:
         if self._rank == 0:
-            self._write({"type": type, "at": time.time(), **fields})
+            event = {"type": type, "at": time.time(), **fields}
+            self._write(event)
+            if self._journal is not None:
+                self._journal.tell(event)
 
     def phase(self, phase: str) -> None:
         self.emit("phase", phase=phase)

@@ -16,6 +16,7 @@ from pathlib import Path
 from .classify import classify, is_lost_peer
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, TrainerFailure
+from .journal import Journal
 from .launch import launch
 from .process import Termination, die_with_parent
 from .spec import TrainSpec
@@ -48,7 +49,7 @@ def attempt(spec_file: Path, run_dir: Path, replay_until: int | None = None) -> 
     termination = Termination()
     rank = int(os.environ.get("RANK", "0"))
     run_dir.mkdir(parents=True, exist_ok=True)
-    events = Events(run_dir, rank)
+    events = Events(run_dir, rank, Journal())
     events.phase("start")
     where: dict[str, object] = {"phase": "start", "step": None}
     try:
