@@ -53,7 +53,8 @@ export async function evaluate({
     deps.artifacts.fetch(request.filtered, transfer),
     deps.artifacts.fetch(model, transfer),
   ]);
-  const runDir = join(deps.cacheDir, 'evaluating', execution.attemptPrefix);
+  // Beside the stages' own, whose leftovers are swept.
+  const runDir = join(deps.cacheDir, 'scratch', `eval.${execution.attemptPrefix}`);
   const shards = new EvalShards(deps.store, evalKey);
   const kept = await shards.restore(join(runDir, 'shards'), transfer);
   if (kept.length > 0) deps.log.info({ evalKey, shards: kept.length }, 'finished shards kept');
