@@ -2,6 +2,7 @@
 import { Attempts } from '../../activities/train/attempts.ts';
 import { trainingLedger } from '../../activities/train/ledger.ts';
 import { goodput, type TrainingLedger } from '../../contracts/ledger.ts';
+import type { RunStatus } from '../../contracts/workflow-api.ts';
 import { kill } from './blows.ts';
 import type { House } from './house.ts';
 import { begun, recover } from './injection.ts';
@@ -23,7 +24,7 @@ export interface GoodputTrial {
   misses: string[];
 }
 
-const LOOK_MS = 500;
+const LOOK_MS = 2000;
 
 /** What is asked of a training, by how rare its preemptions are. */
 const leastOf = (span: number): number => (span >= 50 ? 0.95 : 0.9);
@@ -97,8 +98,12 @@ export async function goodputTrials(
   return trials;
 }
 
-/** Throws TooLate when the training ends meanwhile. */
+/** Throws TooLate when the training ends meanwhile, and what the run says where it waits for a person. */
 async function during(training: Training, seconds: number): Promise<void> {
   const endMs = Date.now() + seconds * 1000;
-  while (Date.now() < endMs) await training.pause(Math.max(1, Math.min(LOOK_MS, endMs - Date.now())));
+  while (Date.now() < endMs) {
+    await training.pause(Math.max(1, Math.min(LOOK_MS, endMs - Date.now())));
+    const { state, parked } = await training.handle.query<RunStatus>('status');
+    if (state === 'parked') throw new Error(`${training.handle.workflowId} is parked: ${parked?.reason}`);
+  }
 }
