@@ -54,6 +54,11 @@ export class AttemptLog {
     return first === null ? new Date() : new Date(first.startedAt);
   }
 
+  /** Among all attempts at this training, from 1. */
+  get number(): number {
+    return this.#record?.number ?? 1;
+  }
+
   /** Throws NoProgress; see there. */
   async startsFrom(step: number): Promise<void> {
     await this.#attempts.assertProgress(this.#head.workflowId, step, this.#head.prefix);

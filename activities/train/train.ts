@@ -87,7 +87,9 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
   view.startsFrom(fromStep);
   const tracking = new Tracking({
     ...{ store: deps.store, python: deps.python, log: deps.log, train: spec.train, trainKey, fromStep },
-    ...{ workflowId: execution.workflowId, attempt: execution.attemptPrefix, runDir: folder.runDir },
+    ...{ workflowId: execution.workflowId, runDir: folder.runDir },
+    // In order, whatever the clocks of their hosts say.
+    attempt: `${String(log.number).padStart(4, '0')}.${execution.attemptPrefix}`,
     began: log.trainingBegan,
     onNotice: (notice) => log.notice(notice),
   });

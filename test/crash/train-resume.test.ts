@@ -3,6 +3,7 @@
  * Each test asserts that its fault fired.
  */
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
@@ -13,6 +14,7 @@ import { startRun } from '../../cli/start.ts';
 import { spendings, type TrainingLedger, wallSeconds } from '../../contracts/ledger.ts';
 import type { RunResult, RunStatus } from '../../contracts/workflow-api.ts';
 import { startTestStack, type TestStack } from '../e2e/stack.ts';
+import { reverie } from '../fixtures/command.ts';
 import { eventually } from '../fixtures/eventually.ts';
 import { pathWithGpus } from '../fixtures/nvidia-smi.ts';
 import { type PacedTrainer, pacedTrainer } from '../fixtures/paced-trainer.ts';
@@ -33,6 +35,9 @@ const STEPS = 50;
 /** A checkpoint has been committed by then, and most of the training lies ahead. */
 const FAULT_STEP = 12;
 const spec = smallSpec(STEPS);
+/** Of Debian's package libfaketime. */
+const FAKE_TIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
+const withoutFakeTime = existsSync(FAKE_TIME) ? false : `no ${FAKE_TIME}; Debian's package libfaketime brings it`;
 
 let stack: TestStack;
 let trainer: PacedTrainer;
@@ -157,6 +162,36 @@ test('resumes on another worker after the GPU worker is killed', { skip, timeout
   await assertResumed(handle, { from: 5, to: STEPS - 1 });
   assert.equal((await attempts())[0]?.ended, null, 'it died without a word');
   await assertObserved(metrics, health, handle.workflowId);
+});
+
+test('goes on to the same weights on a host whose clock is an hour behind', {
+  skip: skip || withoutFakeTime,
+  timeout,
+}, async () => {
+  const handle = await start();
+  await midway();
+  process.kill(stack.gpu.pid ?? 0, 'SIGKILL');
+  await eventually('the trainer dies with its worker', async () => {
+    return (await marked(CACHE_MARK, stack.cacheDir)).length === 0 ? true : null;
+  });
+  // Under libfaketime Python's own sleep is refused.
+  await trainer.fast();
+  await stack.startGpuWorker({ LD_PRELOAD: FAKE_TIME, FAKETIME: '-3600', FAKETIME_DONT_FAKE_MONOTONIC: '1' });
+  const result = (await handle.result()) as RunResult;
+  assert.equal(result.weightsSha256, undisturbed.weightsSha256);
+  const [first, second] = await attempts();
+  assert.ok(second && first && second.startedAt < first.startedAt, 'the clock was behind');
+  assert.ok(second.fromStep && second.fromStep >= 5, `from step ${second.fromStep}`);
+  assert.deepEqual(await trainArtifact(), artifact);
+  const { ledger } = await handle.query<RunStatus>('status');
+  assert.ok(ledger);
+  const measured = await trainActivitySeconds(handle);
+  // What lay between two hosts' clocks cannot be known, and is not made up.
+  assert.ok(Object.values(ledger.seconds).every((seconds) => seconds >= 0 && seconds <= measured));
+  const { stdout } = await reverie(['logs', handle.workflowId], { env: stack.env });
+  assert.match(stdout, /^── attempt 0001\..*\n(.*\n)*── attempt 0002\.(.*\n)*.* step 50\/50 /);
+  // The next test is on a host of its time.
+  await stack.gpu.stop();
 });
 
 /** What a worker that has trained says to Prometheus, to its supervisor, and in its log. */

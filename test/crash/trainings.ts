@@ -63,6 +63,8 @@ interface AttemptRecord {
   workflowId: string;
   startedAt: string;
   attempt: number;
+  /** Among all attempts at the training. */
+  number: number;
   /** Null until it has looked for a checkpoint. */
   fromStep: number | null;
   /** The newest step done. */
@@ -70,14 +72,15 @@ interface AttemptRecord {
   ended: { at: string; how: string; step: number | null } | null;
 }
 
-/** As the store has them, oldest first. */
+/** As the store has them, in order of their numbers. */
 export async function attemptRecords({ storeDir }: Pick<TestStack, 'storeDir'>): Promise<AttemptRecord[]> {
   const root = join(storeDir, 'attempts');
   const [key = ''] = await readdir(root);
-  const names = (await readdir(join(root, key))).sort();
-  return Promise.all(
+  const names = await readdir(join(root, key));
+  const records = await Promise.all(
     names.map(async (name) => JSON.parse(await readFile(join(root, key, name), 'utf8')) as AttemptRecord),
   );
+  return records.sort((a, b) => a.number - b.number);
 }
 
 export async function storedSteps({ storeDir }: Pick<TestStack, 'storeDir'>): Promise<number[]> {
