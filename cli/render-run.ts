@@ -1,6 +1,6 @@
 /** A run as lines of text: the table that a terminal redraws, and the lines that a pipe is told. */
 import { styleText } from 'node:util';
-import type { HeartbeatDetails, StageStatus } from '../contracts/workflow-api.ts';
+import type { GpuUse, HeartbeatDetails, StageStatus } from '../contracts/workflow-api.ts';
 import type { Observation } from './observe.ts';
 
 const signs: Record<StageStatus['state'], string> = {
@@ -76,6 +76,7 @@ export function liveFigures(figures: HeartbeatDetails): string {
     attempt,
     checkpointStep,
     goodput,
+    gpus,
   } = figures;
   const said: string[] = [];
   if (samples !== null) said.push(`${samplesDone} of ${samples} answers`);
@@ -84,10 +85,21 @@ export function liveFigures(figures: HeartbeatDetails): string {
   if (loss !== null) said.push(`loss ${loss.toFixed(4)}`);
   if (tokensPerSecond !== null) said.push(`${Math.round(tokensPerSecond)} tokens/s`);
   if (etaSeconds !== null && etaSeconds > 0) said.push(`ETA ${Math.ceil(etaSeconds)} s`);
+  if (gpus !== undefined && gpus.length > 0) said.push(gpuFigures(gpus));
   if (checkpointStep) said.push(`checkpoint ${checkpointStep}`);
   if (goodput !== undefined) said.push(`goodput ${Math.round(100 * goodput)} %`);
   if (attempt > 1) said.push(`attempt ${attempt}`);
   return said.join(' · ');
+}
+
+/** Of several GPUs the mean use, and the memory of the fullest, which is what limits the micro-batch. */
+function gpuFigures(gpus: readonly GpuUse[]): string {
+  const uses = gpus.flatMap(({ percent }) => percent ?? []);
+  const memory = gpus.flatMap(({ memoryGib }) => memoryGib ?? []);
+  const said = [gpus.length === 1 ? 'GPU' : `${gpus.length} GPUs`];
+  if (uses.length > 0) said.push(`${Math.round(uses.reduce((sum, use) => sum + use, 0) / uses.length)} %`);
+  if (memory.length > 0) said.push(`${Math.max(...memory).toFixed(1)} GiB`);
+  return said.join(' ');
 }
 
 /** What is new since the last look, for a pipe: a line when a stage starts, ends, or has moved by a tenth. */

@@ -123,6 +123,14 @@ export interface AbortRequest {
   reason?: string;
 }
 
+export interface GpuUse {
+  index: number;
+  /** Of the time since the driver's last look; null where the GPU does not say. */
+  percent: number | null;
+  /** In use, by whatever process. */
+  memoryGib: number | null;
+}
+
 /** `heartbeat(details)` of a GPU activity: for people; the store is the truth about checkpoints. */
 export interface HeartbeatDetails extends Progress {
   host: string;
@@ -132,4 +140,6 @@ export interface HeartbeatDetails extends Progress {
   losses?: number[];
   /** Of checkpoints, those under way included. */
   bytesUploaded: number;
+  /** As nvidia-smi told last; absent where there is none. */
+  gpus?: GpuUse[];
 }

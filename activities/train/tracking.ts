@@ -10,7 +10,7 @@ import { execa } from 'execa';
 import type { Logger } from 'pino';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { TrainerEvent } from '../../contracts/trainer.ts';
-import type { Notice } from '../../contracts/workflow-api.ts';
+import type { GpuUse, Notice } from '../../contracts/workflow-api.ts';
 import type { Store } from '../store/store.ts';
 
 export const TRACKING = 'tracking/';
@@ -60,6 +60,10 @@ export class Tracking {
 
   take(event: TrainerEvent): void {
     if (event.type === 'step' || event.type === 'validation') this.#sidecar?.stdin.write(`${JSON.stringify(event)}\n`);
+  }
+
+  gpuUse(gpus: GpuUse[]): void {
+    this.#sidecar?.stdin.write(`${JSON.stringify({ type: 'gpus', gpus })}\n`);
   }
 
   /** Never rejects; may be called again. */

@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import { isReverieFailure, ReverieFailure } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { ArtifactRef, TrainSummary } from '../../contracts/stages.ts';
+import type { GpuUse } from '../../contracts/workflow-api.ts';
 import { type Cap, startCap } from '../cap.ts';
 import { giveUpAfter } from '../give-up-after.ts';
 import type { Execution, GpuDeps } from '../gpu-deps.ts';
 import type { StageContext } from '../stage.ts';
 import { Checkpoints, type FetchedCheckpoint } from '../store/checkpoints.ts';
+import { watchGpuUse } from '../trainer/gpu-use.ts';
 import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { type AttemptLog, completeRecord } from './attempt-log.ts';
@@ -93,9 +95,16 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
     began: log.trainingBegan,
     onNotice: (notice) => log.notice(notice),
   });
+  const ended = new AbortController();
+  const onGpuUse = (gpus: GpuUse[]): void => {
+    view.details.gpus = gpus;
+    tracking.gpuUse(gpus);
+  };
+  void watchGpuUse(onGpuUse, ended.signal);
   try {
     return await trainFrom({ found, checkpoints, filteredDir, modelDir, tracking }, folder, attempt, cap);
   } finally {
+    ended.abort();
     await tracking.end();
   }
 }

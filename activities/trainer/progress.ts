@@ -133,7 +133,7 @@ export class ProgressView {
   }
 
   #progress(): Progress {
-    const { host: _, bytesRead: __, bytesUploaded: ___, losses: ____, ...progress } = this.details;
+    const { host: _, bytesRead: __, bytesUploaded: ___, losses: ____, gpus: _____, ...progress } = this.details;
     return progress;
   }
 }

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import type { WorkflowHandle } from '@temporalio/client';
 import { CACHE_MARK, killMarked, marked } from '../../activities/trainer/process-tree.ts';
+import { look } from '../../cli/observe.ts';
 import { freePort } from '../../cli/ports.ts';
 import { startRun } from '../../cli/start.ts';
 import { spendings, type TrainingLedger, wallSeconds } from '../../contracts/ledger.ts';
@@ -139,6 +140,9 @@ test('trains undisturbed in one attempt', { skip, timeout }, async () => {
   const status = await handle.query<RunStatus>('status');
   ledger = status.ledger ?? assert.fail('no account of the training');
   assert.match(JSON.stringify(artifact.samples), /"duplicates":0,"dropped":0,"leftOut":0/);
+  const tracked = join(stack.storeDir, 'tracking');
+  const curve = (await readdir(tracked, { recursive: true })).find((name) => name.includes('tfevents'));
+  assert.match(await readFile(join(tracked, curve ?? ''), 'latin1'), /gpu\/0\/utilisation_percent/);
 });
 
 test("resumes from the newest checkpoint after the trainer's process tree is killed", { skip, timeout }, async () => {
@@ -224,6 +228,8 @@ async function assertObserved(metrics: string, health: string, workflowId: strin
 test('loses no step when the GPU worker is told to stop', { skip, timeout }, async () => {
   const handle = await start();
   const { folder } = await midway();
+  const { live } = await look(stack.client, handle.workflowId);
+  assert.deepEqual(live.find(({ stage }) => stage === 'train')?.gpus, [{ index: 0, percent: 97, memoryGib: 70 }]);
   await stack.gpu.stop();
   const stopped = (await trainings(stack.cacheDir)).find((training) => training.folder === folder);
   assert.ok(stopped && stopped.step < STEPS, 'stopped in mid-training');

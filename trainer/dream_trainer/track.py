@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -22,7 +20,6 @@ from typing import Any, Protocol
 
 Scalars = dict[str, float]
 
-GPU_EVERY_SECONDS = 10.0
 # After the last event: W&B waits far longer for a network that is gone.
 CLOSE_SECONDS = 30.0
 
@@ -84,20 +81,14 @@ def scalars_of(event: dict[str, Any]) -> Scalars:
     }
 
 
-def gpu_scalars() -> Scalars:
-    """Use in percent and memory in GiB of each GPU that nvidia-smi shows; empty without one."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return {}
-    query = ["--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
-    told = subprocess.run([program, *query], capture_output=True, text=True, timeout=GPU_EVERY_SECONDS, check=False)
+def gpu_scalars(gpus: Iterable[dict[str, Any]]) -> Scalars:
+    """Use in percent and memory in GiB of each GPU, as far as it tells them."""
     scalars: Scalars = {}
-    for line in told.stdout.splitlines():
-        index, use, memory = (field.strip() for field in line.split(","))
-        if use.isdecimal():
-            scalars[f"gpu/{index}/utilisation_percent"] = float(use)
-        if memory.isdecimal():
-            scalars[f"gpu/{index}/memory_gib"] = float(memory) / 1024
+    for gpu in gpus:
+        if gpu["percent"] is not None:
+            scalars[f"gpu/{gpu['index']}/utilisation_percent"] = float(gpu["percent"])
+        if gpu["memoryGib"] is not None:
+            scalars[f"gpu/{gpu['index']}/memory_gib"] = float(gpu["memoryGib"])
     return scalars
 
 
@@ -126,35 +117,15 @@ class Trackers:
             self._tell(name, error)
 
 
-def follow(lines: Iterable[str], trackers: Trackers, gpus: GpuUse) -> None:
+def follow(lines: Iterable[str], trackers: Trackers) -> None:
+    """Lines of type `gpus` tell the use of the GPUs, which goes with every step until the next one."""
+    gpus: Scalars = {}
     for line in lines:
         event = json.loads(line)
-        scalars = scalars_of(event)
-        if scalars:
-            trackers.log(event["step"], event["at"], {**scalars, **gpus.newest})
-
-
-class GpuUse:
-    """The newest figures, asked for behind the training's back."""
-
-    def __init__(self, ask: Callable[[], Scalars] = gpu_scalars, every_seconds: float = GPU_EVERY_SECONDS):
-        self.newest: Scalars = {}
-        self._ask = ask
-        self._every_seconds = every_seconds
-        self._ended = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            try:
-                self.newest = self._ask()
-            except (OSError, ValueError, subprocess.SubprocessError):
-                self.newest = {}
-            if self._ended.wait(self._every_seconds):
-                return
-
-    def end(self) -> None:
-        self._ended.set()
+        if event["type"] == "gpus":
+            gpus = gpu_scalars(event["gpus"])
+        elif scalars := scalars_of(event):
+            trackers.log(event["step"], event["at"], {**scalars, **gpus})
 
 
 def main(argv: list[str]) -> int:
@@ -179,10 +150,8 @@ def main(argv: list[str]) -> int:
     # Its end is the end of its input, so that what was said before is written.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    gpus = GpuUse()
     trackers = Trackers({name: makers[name] for name in args.tracker}, tell)
-    follow(sys.stdin, trackers, gpus)
-    gpus.end()
+    follow(sys.stdin, trackers)
     last = threading.Timer(CLOSE_SECONDS, os._exit, [1])
     last.daemon = True
     last.start()

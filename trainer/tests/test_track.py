@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dream_trainer.track import GpuUse, Trackers, gpu_scalars, scalars_of
+from dream_trainer.track import Scalars, Trackers, follow, scalars_of
 
 pytest.importorskip("tensorboard")
 
@@ -135,15 +135,17 @@ def test_a_step_left_out_has_no_loss():
     assert scalars_of({"type": "phase", "at": 0.0, "phase": "train"}) == {}
 
 
-def test_gpu_use_is_read_from_nvidia_smi(tmp_path, monkeypatch):
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho '0, 97, 71680'\necho '1, [N/A], 1024'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    read = {"gpu/0/utilisation_percent": 97.0, "gpu/0/memory_gib": 70.0, "gpu/1/memory_gib": 1.0}
-    assert gpu_scalars() == read
-    use = GpuUse(every_seconds=0.01)
-    while not use.newest:
-        pass
-    use.end()
-    assert use.newest == read
+def test_the_use_of_gpus_goes_with_the_steps_after_it():
+    told: list[Scalars] = []
+
+    class Tracker:
+        def log(self, step: int, at: float, scalars: Scalars) -> None:
+            told.append({name: value for name, value in scalars.items() if name.startswith("gpu/")})
+
+        def close(self) -> None: ...
+
+    gpus = [{"index": 0, "percent": 97, "memoryGib": 70}, {"index": 1, "percent": None, "memoryGib": 1}]
+    events = [step(1, 1.0), {"type": "gpus", "gpus": gpus}, step(2, 1.0), {"type": "gpus", "gpus": []}, step(3, 1.0)]
+    follow(map(json.dumps, events), Trackers({"one": Tracker}, lambda name, error: pytest.fail(f"{name}: {error}")))
+    used = {"gpu/0/utilisation_percent": 97.0, "gpu/0/memory_gib": 70.0, "gpu/1/memory_gib": 1.0}
+    assert told == [{}, used, {}]

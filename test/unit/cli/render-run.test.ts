@@ -75,6 +75,14 @@ test('figures tell the phase until there are steps, then step, loss, speed and E
   assert.equal(liveFigures(figures({ phase: 'load' })), 'load');
   const training = figures({ step: 30, steps: 84, loss: 1.25, tokensPerSecond: 1234.5, etaSeconds: 12.2 });
   assert.equal(liveFigures(training), 'step 30/84 · loss 1.2500 · 1235 tokens/s · ETA 13 s');
+  const gpu = { index: 0, percent: 90, memoryGib: 70.25 };
+  assert.match(liveFigures({ ...training, gpus: [gpu] }), / · GPU 90 % 70\.3 GiB$/);
+  const [silent, full] = [
+    { index: 1, percent: null, memoryGib: null },
+    { index: 2, percent: 95, memoryGib: 75 },
+  ];
+  assert.match(liveFigures({ ...training, gpus: [gpu, silent, full] }), / · 3 GPUs 93 % 75\.0 GiB$/);
+  assert.doesNotMatch(liveFigures({ ...training, gpus: [] }), /GPU/);
   assert.equal(
     liveFigures({ ...training, checkpointStep: 20, attempt: 2, etaSeconds: 0 }),
     'step 30/84 · loss 1.2500 · 1235 tokens/s · checkpoint 20 · attempt 2',
