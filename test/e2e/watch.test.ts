@@ -1,6 +1,6 @@
 /**
- * `reverie watch` beside a real server that is killed and comes back, and the last word of a run to its webhook when the
- * CPU worker is killed while it is told. No GPU worker: the training waits for one all the time.
+ * `reverie watch` and a schedule beside a real server that is killed and comes back, and the last word of a run to its
+ * webhook when the CPU worker is killed while it is told. No GPU worker: the training waits for one all the time.
  */
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -15,6 +15,7 @@ import { Client, Connection } from '@temporalio/client';
 import { type DevServer, startDevServer } from '../../cli/dev-server.ts';
 import { worker } from '../../cli/stack.ts';
 import { startRun } from '../../cli/start.ts';
+import { TASK_QUEUE, WORKFLOW_TYPE } from '../../contracts/workflow-api.ts';
 import { smallSpec } from '../crash/trainings.ts';
 import { startReverie } from '../fixtures/command.ts';
 import { eventually } from '../fixtures/eventually.ts';
@@ -111,8 +112,22 @@ test('watch goes on over a restart of the server, and a killed worker tells agai
   t.diagnostic(`watch takes ${percent.toFixed(1)} % of a core`);
   assert.ok(percent < 10, `${percent} %`);
 
+  // Nights that are refused at once.
+  const schedule = await client.schedule.create({
+    scheduleId: 'short-nights',
+    spec: { intervals: [{ every: '3s' }] },
+    action: { type: 'startWorkflow', workflowType: WORKFLOW_TYPE, taskQueue: TASK_QUEUE, args: [{ epochs: 1 }] },
+  });
+  const nightAfter = (atMs: number) =>
+    eventually('a night', async () => {
+      const { recentActions } = (await schedule.describe()).info;
+      return recentActions.some(({ takenAt }) => takenAt.getTime() > atMs) || null;
+    });
+  await nightAfter(0);
   await restartServer();
   await eventually('the server knows the run', trains, 30_000);
+  await nightAfter(Date.now());
+  await schedule.delete();
   await handle.cancel();
   const first = await eventually('told', async () => heard[0] ?? null, 60_000);
   // It has arrived, and the worker dies before it can say so.
