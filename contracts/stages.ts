@@ -165,6 +165,17 @@ export interface EvalSummary {
   accuracy: number | null;
   newTokens: number;
   generationSeconds: number;
+  /** Of the cached sampler with the exact one; absent where the exact one is used. */
+  agreement?: SamplerAgreement;
+}
+
+/** What the cached sampler makes of the rows that the exact one has answered as well. */
+export interface SamplerAgreement {
+  samples: number;
+  sameText: number;
+  sameVerdict: number;
+  /** By either sampler. */
+  correct: { cached: number; exact: number };
 }
 
 export interface PromoteSummary {

@@ -103,7 +103,7 @@ export const samplerSchema = z.strictObject({
     .enum(['exact', 'cached'])
     .default('exact')
     .describe(
-      'Exact computes every place at every step; cached reveals block by block over kept keys and values, many times faster and with other texts.',
+      'Exact computes every place at every step; cached reveals block by block over kept keys and values, many times faster and with other texts; the first 8 rows are then answered exactly as well, and the report tells how far both agree.',
     ),
   blockLength: positive.max(131072).default(32).describe('Cached: places that are revealed before those behind them.'),
   refreshEveryBlocks: positive
@@ -202,9 +202,11 @@ export const evalSpecSchema = z.strictObject({
 });
 export type TrainerEvalSpec = z.infer<typeof evalSpecSchema>;
 
-/** One line of `DIR/shards/NNNNN.jsonl`. `kind` tells validation rows from the qualitative prompts. */
+/** One line of `DIR/shards/NNNNN.jsonl`. */
 export const predictionSchema = z.strictObject({
-  kind: z.enum(['sample', 'qualitative']),
+  kind: z
+    .enum(['sample', 'qualitative', 'exact'])
+    .describe('A validation row, a qualitative prompt, or one of the first rows again, by the exact sampler.'),
   index: count.describe('Row number in the data, or number of the qualitative prompt.'),
   id: z.string(),
   prompt: messages.describe('What the model was given.'),

@@ -11,7 +11,7 @@ import { EvalShards } from '../store/shards.ts';
 import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
 import { gradePredictions } from './grading.ts';
-import { writeEvalArtifact } from './results.ts';
+import { isGraded, writeEvalArtifact } from './results.ts';
 
 export interface EvalRequest {
   spec: RunSpec;
@@ -97,7 +97,7 @@ export async function evaluate({
   const predictions = await readPredictions(join(runDir, 'shards'));
   const grades = await gradePredictions({
     python: deps.python,
-    predictions: predictions.filter(({ kind }) => kind === 'sample'),
+    predictions: predictions.filter(isGraded),
     timeoutSeconds: spec.eval.gradeTimeoutSeconds,
     signal: context.signal,
     progress: () => context.progress(),

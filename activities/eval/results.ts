@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Bool, Field, Int32, List, Schema, Utf8 } from 'apache-arrow';
 import { z } from 'zod';
-import type { EvalSummary } from '../../contracts/stages.ts';
+import type { EvalSummary, SamplerAgreement } from '../../contracts/stages.ts';
 import { type Grade, gradeSchema, type Prediction, predictionSchema } from '../../contracts/trainer.ts';
 import { writeParquet } from '../parquet/write.ts';
 import { measureRevealOrder } from './reveal-order.ts';
@@ -30,9 +30,9 @@ export interface EvalResult {
 }
 
 export interface Evaluation {
-  /** As the trainer wrote them, samples and qualitative prompts. */
+  /** As the trainer wrote them. */
   predictions: readonly Prediction[];
-  /** Of the samples, in their order. */
+  /** Of those that are graded, in their order. */
   grades: readonly Grade[];
   generationSeconds: number;
 }
@@ -56,22 +56,47 @@ const parquetSchema = new Schema([
  * The summary counts validation rows only.
  */
 export async function writeEvalArtifact(dir: string, evaluation: Evaluation): Promise<EvalSummary> {
-  const graded = gradeSamples(evaluation);
+  const all = withGrades(evaluation);
+  const graded = all.flatMap((row) => (row.kind === 'sample' ? { ...row, kind: row.kind } : []));
+  const exact = all.filter(({ kind }) => kind === 'exact');
   const qualitative = evaluation.predictions.filter(({ kind }) => kind === 'qualitative');
   await writeParquet(join(dir, 'predictions.parquet'), parquetSchema, graded.map(toParquetRow));
   await writeFile(join(dir, 'predictions.jsonl'), graded.map((row) => `${JSON.stringify(row)}\n`).join(''));
   await writeJson(join(dir, 'eval_results.json'), graded.map(toEvalResult));
   await writeJson(join(dir, 'qualitative.json'), qualitative.map(toQualitativeAnswer));
   await writeJson(join(dir, 'reveal_order.json'), measureRevealOrder(evaluation.predictions));
-  return summarise(graded, evaluation.generationSeconds);
+  const summary = summarise(graded, evaluation.generationSeconds);
+  return exact.length === 0 ? summary : { ...summary, agreement: agreementOf(graded, exact) };
 }
 
-function gradeSamples({ predictions, grades }: Evaluation): GradedPrediction[] {
-  const samples = predictions.filter(({ kind }) => kind === 'sample');
-  if (samples.length !== grades.length) {
-    throw new RangeError(`${grades.length} grades came for ${samples.length} samples; expected one each, in order`);
+export const isGraded = ({ kind }: Prediction): boolean => kind !== 'qualitative';
+
+function withGrades({ predictions, grades }: Evaluation): (Prediction & { grade: Grade })[] {
+  const graded = predictions.filter(isGraded);
+  if (graded.length !== grades.length) {
+    throw new RangeError(`${grades.length} grades came for ${graded.length} predictions; expected one each, in order`);
   }
-  return samples.map((sample, index) => ({ ...sample, kind: 'sample', grade: grades[index] as Grade }));
+  return graded.map((prediction, index) => ({ ...prediction, grade: grades[index] as Grade }));
+}
+
+type Graded = Pick<GradedPrediction, 'index' | 'prediction' | 'grade'>;
+
+/** Of the rows that both samplers have answered. */
+export function agreementOf(cached: readonly Graded[], exact: readonly Graded[]): SamplerAgreement {
+  const pairs = exact.flatMap((one) => {
+    const other = cached.find(({ index }) => index === one.index);
+    return other === undefined ? [] : [{ exact: one, cached: other }];
+  });
+  const count = (holds: (pair: (typeof pairs)[number]) => boolean): number => pairs.filter(holds).length;
+  return {
+    samples: pairs.length,
+    sameText: count((pair) => pair.cached.prediction === pair.exact.prediction),
+    sameVerdict: count((pair) => pair.cached.grade.verdict === pair.exact.grade.verdict),
+    correct: {
+      cached: count((pair) => pair.cached.grade.verdict === 'correct'),
+      exact: count((pair) => pair.exact.grade.verdict === 'correct'),
+    },
+  };
 }
 
 /** Counts by verdict; accuracy is over what could be graded, null where nothing could. */

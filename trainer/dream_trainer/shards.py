@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,11 @@ from .eval_spec import EvalSpec
 from .events import Events
 from .failures import invalid
 from .preflight import preflight
+from .sampler import SamplerSettings
 from .tokenizer import Message
+
+_COMPARED = 8
+"""Rows that the exact sampler answers as well where the cached one is used: enough to see that something is off."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Question:
     @property
     def noise_id(self) -> str:
         """A row and a qualitative prompt of one id draw different numbers."""
-        return f"{self.kind}:{self.id}"
+        return f"{'sample' if self.kind == 'exact' else self.kind}:{self.id}"
 
     def prediction(self, answer: Answer) -> dict[str, Any]:
         return {
@@ -74,7 +78,7 @@ def write_shards(spec: EvalSpec, run_dir: Path, events: Events) -> None:
             answers = answerer.answer(
                 [question.prompt_ids for question in questions],
                 [question.noise_id for question in questions],
-                spec.sampler,
+                _sampler_of(spec, questions),
                 spec.seed,
             )
             predictions = [question.prediction(answer) for question, answer in zip(questions, answers, strict=True)]
@@ -100,7 +104,8 @@ def write_shards(spec: EvalSpec, run_dir: Path, events: Events) -> None:
 
 
 def questions_in_shards(spec: EvalSpec, answerer: Answerer) -> list[list[Question]]:
-    """Rows in order, then the qualitative prompts; a shard holds one kind."""
+    """Rows in order, the qualitative prompts, and where the sampler is the cached one the first rows again, for the
+    exact one; a shard holds one kind."""
     records = read_records(spec.data)[: spec.max_samples]
     samples = [
         _question(
@@ -119,8 +124,14 @@ def questions_in_shards(spec: EvalSpec, answerer: Answerer) -> list[list[Questio
         _question(spec, answerer, "qualitative", index, str(index), [*system, {"role": "user", "content": prompt}], "")
         for index, prompt in enumerate(spec.qualitative_prompts)
     ]
+    exact = samples[:_COMPARED] if spec.sampler.mode == "cached" else []
+    kinds = (samples, qualitative, [replace(question, kind="exact") for question in exact])
     size = spec.shard_size
-    return [kind[begin : begin + size] for kind in (samples, qualitative) for begin in range(0, len(kind), size)]
+    return [kind[begin : begin + size] for kind in kinds for begin in range(0, len(kind), size)]
+
+
+def _sampler_of(spec: EvalSpec, questions: Sequence[Question]) -> SamplerSettings:
+    return replace(spec.sampler, mode="exact") if questions[0].kind == "exact" else spec.sampler
 
 
 def _question(

@@ -138,6 +138,20 @@ def undisturbed(model_folder, tmp_path_factory) -> Path:
     return run_dir
 
 
+def test_the_exact_sampler_answers_the_first_rows_beside_the_cached_one(model_folder, undisturbed, tmp_path):
+    spec = spec_of(model_folder, write_data(tmp_path / "data.parquet", 10), qualitativePrompts=[])
+    spec["sampler"] |= {"mode": "cached", "blockLength": 4}
+    evaluate_here(spec, tmp_path)
+    predictions = predictions_of(tmp_path)
+    assert [(p["kind"], p["index"]) for p in predictions[10:]] == [("exact", n) for n in range(8)]
+    for prediction in predictions:
+        check("trainer-prediction.json", prediction)
+    # What an exact evaluation says of the same rows; the last shard of seven rows has other mates.
+    exact = [p["prediction"] for p in predictions[10:16]]
+    assert exact == [p["prediction"] for p in predictions_of(undisturbed)[:6]]
+    assert exact != [p["prediction"] for p in predictions[:6]]
+
+
 def test_writes_shards_by_row_number_then_the_qualitative_prompts(undisturbed):
     assert {name: text.count("\n") for name, text in shards_of(undisturbed).items()} == {
         "00000.jsonl": 3, "00001.jsonl": 3, "00002.jsonl": 1, "00003.jsonl": 2,

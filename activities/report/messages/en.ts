@@ -107,8 +107,9 @@ export const en = {
     },
     trace: { none: 'left out', 'think-tags': 'before the response, in think tags', plain: 'before the response' },
     schedule: (rate: string, schedule: string, warmup: string) => `${rate}, ${schedule}, warm-up ${warmup}`,
-    sampler: (algorithm: string, tokens: string, steps: string, temperature: number) =>
-      `${algorithm}, ${tokens} new tokens in ${steps} steps, temperature ${temperature}`,
+    sampler: (algorithm: string, tokens: string, steps: string, temperature: number, mode: string) =>
+      `${algorithm}, ${tokens} new tokens in ${steps} steps, temperature ${temperature}, ${mode}`,
+    samplerMode: { exact: 'exact', cached: 'cached' } satisfies Record<TrainerEvalSpec['sampler']['mode'], string>,
     lengths: 'Lengths of the rows',
     lengthsCaption: (over: string) =>
       text`Tokens of prompt, response and end together, over all rows before filtering. ${over}`,
@@ -199,6 +200,8 @@ export const en = {
       'Accuracy is over the answers that could be graded: correct ÷ (correct + incorrect). Where the reference states nothing that a program can check, or grading ran out of time, an answer is ungradable, never wrong; an answer without a result is incorrect. Coverage is the share that could be graded.',
     lowCoverage: (base: string, tuned: string) =>
       text`${strong('Coverage is low')} (base ${base}, tuned ${tuned}): the accuracies say nothing about the questions left out.`,
+    agreement: (model: string, samples: string, sameVerdict: string, sameText: string, cached: string, exact: string) =>
+      text`${model}: the answers are the cached sampler's. The exact one answered the first ${samples} questions as well: ${sameVerdict} with the same verdict, ${sameText} with the same text; correct ${cached} by the cached and ${exact} by the exact one.`,
     paired: (gain: string, low: string, high: string, p: string) =>
       text`Paired difference, tuned less base: ${strong(`${gain} points`)}, 95 % interval ${low} to ${high} (Newcombe's method 10 for paired proportions); exact McNemar p ${p}.`,
     figureCaption:

@@ -96,8 +96,9 @@ export const zh: Messages = {
     },
     trace: { none: '不使用', 'think-tags': '放在回答之前，以 think 标签包裹', plain: '放在回答之前' },
     schedule: (rate, schedule, warmup) => `${rate}，${schedule}，预热 ${warmup}`,
-    sampler: (algorithm, tokens, steps, temperature) =>
-      `${algorithm}，${steps} 步生成 ${tokens} 个新 token，温度 ${temperature}`,
+    sampler: (algorithm, tokens, steps, temperature, mode) =>
+      `${algorithm}，${steps} 步生成 ${tokens} 个新 token，温度 ${temperature}，${mode}`,
+    samplerMode: { exact: '精确', cached: '缓存' },
     lengths: '各行长度',
     lengthsCaption: (over) => text`提示、回答与结束符合计的 token 数，统计过滤前的全部行。${over}`,
     over: (rows, threshold) => `${rows} 行超过 ${threshold} 个 token。`,
@@ -183,6 +184,8 @@ export const zh: Messages = {
       '准确率只计能够评分的答案：正确 ÷（正确 + 错误）。参考答案中没有程序可核对的内容，或评分超时，记为“无法评分”，不算错误；没有给出结果的回答记为错误。覆盖率是能够评分的比例。',
     lowCoverage: (base, tuned) =>
       text`${strong('覆盖率偏低')}（微调前 ${base}，微调后 ${tuned}）：准确率不能说明未评分的题目。`,
+    agreement: (model, samples, sameVerdict, sameText, cached, exact) =>
+      text`${model}：回答由缓存采样器生成。前 ${samples} 题另由精确采样器作答：判定相同 ${sameVerdict} 题，文本相同 ${sameText} 题；答对数，缓存 ${cached} 题，精确 ${exact} 题。`,
     paired: (gain, low, high, p) =>
       text`配对差（微调后减微调前）：${strong(`${gain} 个百分点`)}，95 % 区间 ${low} 至 ${high}（Newcombe 配对比例法，方法 10）；精确 McNemar 检验 p ${p}。`,
     figureCaption: '上：两个模型的准确率及 95 % Wilson 区间。下：配对差及其 95 % 区间，以零为参照。',

@@ -53,7 +53,13 @@ function settingRows({ facts: { spec, sources, summaries }, messages: { overview
     [names.objective, [code(objective.weighting), ', ', code(objective.cutoff)]],
     [
       names.sampler,
-      overview.sampler(sampler.algorithm, grouped(sampler.maxNewTokens), grouped(sampler.steps), sampler.temperature),
+      overview.sampler(
+        sampler.algorithm,
+        grouped(sampler.maxNewTokens),
+        grouped(sampler.steps),
+        sampler.temperature,
+        overview.samplerMode[sampler.mode],
+      ),
     ],
   ] as const satisfies Parameters<typeof settings>[1];
 }

@@ -40,6 +40,7 @@ export const resultsSection: Section = (input) => {
     },
     ...(lowest < LOW_COVERAGE ? [paragraph(results.lowCoverage(percent(base.coverage), percent(tuned.coverage)))] : []),
     quiet(results.coverage),
+    ...agreement(input),
     ...outcomeTable(input),
     ...cases(input),
     ...qualitative(input),
@@ -73,6 +74,22 @@ function accuracyTable({ facts: { accuracy }, messages: { results, words } }: Se
     }),
     numeric: [1, 2, 3, 4, 5, 6],
   };
+}
+
+/** Nothing where the exact sampler was used, which is what the original does. */
+function agreement({ facts: { accuracy }, messages: { results, words } }: SectionInput): Block[] {
+  return (['base', 'tuned'] as const).flatMap((which) => {
+    const told = accuracy[which].agreement;
+    if (told === undefined) return [];
+    const [samples, sameVerdict, sameText, cached, exact] = [
+      told.samples,
+      told.sameVerdict,
+      told.sameText,
+      told.correct.cached,
+      told.correct.exact,
+    ].map(grouped) as [string, string, string, string, string];
+    return [paragraph(results.agreement(words[which], samples, sameVerdict, sameText, cached, exact))];
+  });
 }
 
 function outcomeTable({ facts: { outcomes }, messages: { results } }: SectionInput): Block[] {

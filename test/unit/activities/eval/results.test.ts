@@ -43,6 +43,23 @@ test('counts samples by verdict and leaves the ungradable out of the accuracy', 
   ]);
 });
 
+test('tells how far the cached sampler agrees with the exact one, and counts the first alone', async () => {
+  const again = [0, 1, 2].map((index) => prediction(index, { kind: 'exact' }));
+  const summary = await writeEvalArtifact(dir, {
+    ...evaluation,
+    predictions: [...evaluation.predictions, ...again],
+    grades: [...evaluation.grades, grade('correct'), grade('correct'), grade('ungradable')],
+  });
+  assert.deepEqual(summary.agreement, {
+    samples: 3,
+    sameText: 2,
+    sameVerdict: 2,
+    correct: { cached: 1, exact: 2 },
+  });
+  assert.equal(summary.samples, 3);
+  assert.equal((await readFile(join(dir, 'predictions.jsonl'), 'utf8')).trim().split('\n').length, 3);
+});
+
 test('writes eval_results.json with exactly the four fields, null for what could not be graded', async () => {
   const results = JSON.parse(await readFile(join(dir, 'eval_results.json'), 'utf8'));
   assert.deepEqual(results[0], {
@@ -87,7 +104,7 @@ test('has no accuracy when nothing could be graded', async () => {
 });
 
 test('refuses grades that are not one a sample', async () => {
-  await assert.rejects(writeEvalArtifact(dir, { ...evaluation, grades: [] }), /0 grades came for 3 samples/);
+  await assert.rejects(writeEvalArtifact(dir, { ...evaluation, grades: [] }), /0 grades came for 3 predictions/);
 });
 
 test('takes the last user message as the question', () => {

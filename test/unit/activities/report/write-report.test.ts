@@ -78,6 +78,21 @@ test('has the six sections of the walkthrough, its checklist and the departures,
   }
 });
 
+test('says which sampler answered, and how far the cached one agrees with the exact one', async () => {
+  const exact = (await render(reportFacts()))['report.md'] ?? '';
+  assert.match(exact, /temperature 0\.2, exact/);
+  assert.doesNotMatch(exact, /cached sampler/);
+  const facts = reportFacts('better', { eval: { sampler: { mode: 'cached' } } });
+  const agreement = { samples: 8, sameText: 3, sameVerdict: 7, correct: { cached: 4, exact: 5 } };
+  const cached = { ...facts, accuracy: { ...facts.accuracy, tuned: { ...facts.accuracy.tuned, agreement } } };
+  const report = (await render(cached))['report.md'] ?? '';
+  assert.match(report, /temperature 0\.2, cached/);
+  assert.match(
+    report,
+    /first 8 questions as well: 7 with the same verdict, 3 with the same text; correct 4 by the cached and 5 by the exact one/,
+  );
+});
+
 for (const [outcome, sentence] of [
   ['better', 'The tuned model is better than base'],
   ['same', 'There is no clear difference'],
