@@ -7,6 +7,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { openStore } from '../activities/store/open-store.ts';
+import { Attempts } from '../activities/train/attempts.ts';
 import { readEnvironment } from '../workers/environment.ts';
 import { findReport, readReport } from './compare/finished-run.ts';
 import { type Check, checkLine, fail } from './doctor/check.ts';
@@ -14,6 +15,7 @@ import { verifyCheckpoints } from './verify/checkpoints.ts';
 import { chooseRuns } from './verify/choose-runs.ts';
 import { type Report, reportSchema, verifyLineage } from './verify/lineage.ts';
 import { type Replayed, replay } from './verify/replay.ts';
+import { byOneSetting } from './verify/setting.ts';
 
 export interface VerifyOptions {
   /** Workflow id, or path or address of a report. */
@@ -59,8 +61,10 @@ export async function verify({
     const checkpoints = await verifyCheckpoints({ store, trainKey, steps, dir, signal, tell });
     if (steps !== null && !onlyHashes) {
       const starts = [0, ...checkpoints.map(({ step }) => step)];
-      for (const run of chooseRuns({ starts, end: report.summaries.train.steps, steps: count, seed })) {
-        const one = await replay({ report, steps, checkpoints, run, dir, python, signal });
+      const attempts = await new Attempts(store, trainKey).list();
+      for (const chosen of chooseRuns({ starts, end: report.summaries.train.steps, steps: count, seed })) {
+        const part = byOneSetting(chosen, attempts, report.summaries.train);
+        const one = await replay({ report, steps, checkpoints, ...part, dir, python, signal });
         tell(one.check);
         replayed.push(one);
       }

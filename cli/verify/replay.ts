@@ -14,6 +14,7 @@ import type { SoundCheckpoint, StateHashes } from './checkpoints.ts';
 import type { StepRun } from './choose-runs.ts';
 import { compareSteps, type StepRecord } from './compare-steps.ts';
 import type { Report } from './lineage.ts';
+import type { Setting } from './setting.ts';
 
 export interface ReplayRequest {
   report: Report;
@@ -21,6 +22,8 @@ export interface ReplayRequest {
   steps: readonly StepRecord[];
   checkpoints: readonly SoundCheckpoint[];
   run: StepRun;
+  /** With which its steps were made. */
+  setting: Setting;
   /** Holds `model/` and `filter/`. */
   dir: string;
   python: string;
@@ -48,11 +51,12 @@ type EventOf<T extends TrainerEvent['type']> = Extract<TrainerEvent, { type: T }
 type Plan = EventOf<'plan'>;
 
 export async function replay(request: ReplayRequest): Promise<Replayed> {
-  const { report, steps, checkpoints, run, dir, python, signal } = request;
+  const { report, steps, checkpoints, run, setting, dir, python, signal } = request;
   const { spec, artifacts, summaries } = report;
   const start = checkpoints.find(({ step }) => step === run.from);
-  const { ranks, env } = await hardwareFor(summaries.train);
-  const { recipe, microBatchSize, leftOutSteps } = summaries.train;
+  const { microBatchSize } = setting;
+  const { ranks, env } = await hardwareFor(summaries.train.device, setting.ranks);
+  const { recipe, leftOutSteps } = summaries.train;
   const again: EventOf<'step'>[] = [];
   let plan: Plan | null = null;
   let state: StateHashes | null = null;
@@ -95,7 +99,8 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
   for (const folder of [runDir, resumeFrom ?? runDir]) await rm(folder, { recursive: true, force: true });
   if (plan === null || state === null) throw new Error('the trainer replayed without a plan or a state; expected both');
   const ended: Ended = { plan, again, state, weights: done.weightsSha256 };
-  return judge({ run, ended, steps, trained: summaries.train, kept: checkpoints.find(({ step }) => step === run.to) });
+  const trained = { ...summaries.train, ranks: setting.ranks };
+  return judge({ run, ended, steps, trained, kept: checkpoints.find(({ step }) => step === run.to) });
 }
 
 interface Ended {
@@ -153,8 +158,7 @@ export function judge({ run, ended, steps, trained, kept }: Judged): Replayed {
   }
 }
 
-const DISTRUST =
-  'distrust this training; only where its CPU was of another kind, or its micro-batch or ranks changed on the way, may last digits differ';
+const DISTRUST = 'distrust this training; only where its CPU was of another kind may last digits differ';
 
 const hardwareOf = ({ device, torch, ranks, recipe }: Plan): string => {
   const name = device === 'cpu' ? `CPU (${cpus()[0]?.model.trim() || 'of an unknown kind'})` : device;
@@ -162,7 +166,7 @@ const hardwareOf = ({ device, torch, ranks, recipe }: Plan): string => {
 };
 
 /** As many ranks as then, where the GPUs suffice; a training on a CPU is replayed on one, whatever else is here. */
-async function hardwareFor({ device, ranks }: Report['summaries']['train']) {
+async function hardwareFor(device: string, ranks: number) {
   if (device === 'cpu') return { ranks, env: { CUDA_VISIBLE_DEVICES: '' } };
   const visible = process.env.CUDA_VISIBLE_DEVICES?.split(',').filter(Boolean).length;
   return { ranks: Math.max(1, Math.min(ranks, visible ?? (await countGpus()))), env: {} };
