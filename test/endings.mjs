@@ -2,7 +2,7 @@
 import { relative } from 'node:path';
 import { inspect } from 'node:util';
 
-/** @typedef {{ skipped: string } | { failed: string }} Ending */
+/** @typedef {{ skipped: string } | { failed: string, file: string | null }} Ending */
 
 /** Of what a failure says: enough to know it by. */
 const MOST_LINES = 30;
@@ -21,7 +21,8 @@ export default async function* endings(source) {
  */
 function endingOf({ type, data }) {
   if (type !== 'test:pass' && type !== 'test:fail') return null;
-  const title = `${data.file === undefined ? '' : `${relative(process.cwd(), data.file)}: `}${data.name}`;
+  const file = data.file === undefined ? null : relative(process.cwd(), data.file);
+  const title = `${file === null ? '' : `${file}: `}${data.name}`;
   if (type === 'test:pass') {
     if (data.skip === undefined || data.skip === false) return null;
     return {
@@ -32,5 +33,5 @@ function endingOf({ type, data }) {
   // Its subtests are told themselves.
   if (/** @type {{ failureType?: string }} */ (error).failureType === 'subtestsFailed') return null;
   const said = inspect(error.cause ?? error).split('\n');
-  return { failed: [title, ...said.slice(0, MOST_LINES)].join('\n  ') };
+  return { failed: [title, ...said.slice(0, MOST_LINES)].join('\n  '), file };
 }
