@@ -96,13 +96,14 @@ def test_sigterm_saves_the_last_done_step(
     assert after[-1]["weightsSha256"] == undisturbed[-1]["weightsSha256"]
 
 
-@pytest.mark.parametrize("phase", ["start", "load"])
+@pytest.mark.parametrize("phase", ["start", "load", "compile"])
 def test_sigterm_before_training_ends_at_once_and_leaves_what_was_saved(
     inputs: Path, tmp_path: Path, undisturbed: list[dict[str, Any]], phase: str
 ) -> None:
     folder = Path(of_type(undisturbed, "checkpoint")[-1]["path"])
     spec = make_spec(inputs)
     spec["checkpoint"]["resumeFrom"] = str(folder)
+    spec["compile"] = "on" if phase == "compile" else "off"
     assert attempt_in_child(spec, tmp_path / "run", phase) == 75
     events = events_of(tmp_path / "run")
     assert events[-1]["phase"] == phase
