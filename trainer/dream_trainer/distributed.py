@@ -52,10 +52,6 @@ class Ranks:
         if self.count > 1:
             dist.destroy_process_group()
 
-    def deal(self, items: int) -> range:
-        """The items of this rank, of 0 … items − 1: every count-th, so that a smaller last batch is shared too."""
-        return range(self.rank, items, self.count)
-
     def sum_gradients(self, grads: Sequence[Tensor]) -> None:
         """Sums gradients over ranks in flat buckets, in the order of the parameters: always the same sums."""
         if self.count == 1:
