@@ -154,6 +154,8 @@ async function cpuOptions(deps: ActivityDeps, deployment: Environment['deploymen
     ...versioning(deployment),
     workflowBundle,
     activities: createCpuActivities(deps),
+    // A task has ten seconds from its start: of a hundred runs that move at once, those that wait have not begun theirs.
+    maxConcurrentWorkflowTaskExecutions: 10,
     // Some hold a data set in memory while they work.
     maxConcurrentActivityTaskExecutions: 4,
     maxCachedWorkflows: 200,
