@@ -82,11 +82,11 @@ async function measure({ client, env, dir, storeDir, cpu, gpu }: TestStack) {
     );
     let open = runs;
     const results = handles.map((handle) => handle.result().finally(() => open--));
-    const statusMs: number[] = [];
+    const answers: Answer[] = [];
     while (open >= BUSY) {
-      const beganMs = performance.now();
+      const [at, beganMs] = [Date.now() / 1000, performance.now()];
       await handles[Math.floor(Math.random() * runs)]?.query('status');
-      statusMs.push(performance.now() - beganMs);
+      answers.push({ at, ms: performance.now() - beganMs });
       await sleep(QUERY_EVERY_MS);
     }
     const ended = await Promise.allSettled(results);
@@ -97,6 +97,8 @@ async function measure({ client, env, dir, storeDir, cpu, gpu }: TestStack) {
     const attempts = (await readdir(join(storeDir, 'attempts'), { recursive: true })).filter((name) =>
       name.endsWith('.json'),
     );
+    // From then on the runs train, wait for it, or are over; before, their data is read on the same cores.
+    const begun = Math.max(...trainings.map(({ scheduled }) => scheduled));
     const peaks = await Promise.all([cpu, ...cpuMore].map(({ pid }) => peakMemoryMb(pid ?? 0)));
     return {
       machine: { cores: cpus().length, model: cpus()[0]?.model ?? 'unknown', node: process.version },
@@ -106,13 +108,26 @@ async function measure({ client, env, dir, storeDir, cpu, gpu }: TestStack) {
       longestWorkflowTaskSeconds: Math.max(...histories.flatMap(workflowTasks)),
       mostEvents: Math.max(...histories.map((events) => events.length)),
       cpuWorkerPeakMb: peaks.map(Math.round),
-      status: { asked: statusMs.length, medianMs: quantile(statusMs, 0.5), p95Ms: quantile(statusMs, 0.95) },
+      secondsUntilAllWait: begun - Math.min(...histories.map((events) => secondsOf(events[0]))),
+      statusWhileTheyBegin: times(answers.filter(({ at }) => at < begun)),
+      status: times(answers.filter(({ at }) => at >= begun)),
       startedBeforeMoreUrgent: outOfOrder(trainings as Training[]),
       fairness: shares(trainings as Training[]),
     };
   } finally {
     await Promise.all([...cpuMore, ...gpuMore].map((child) => child.stop()));
   }
+}
+
+interface Answer {
+  /** Unix time in seconds. */
+  at: number;
+  ms: number;
+}
+
+function times(answers: readonly Answer[]) {
+  const all = answers.map(({ ms }) => ms);
+  return { asked: all.length, medianMs: quantile(all, 0.5), p95Ms: quantile(all, 0.95) };
 }
 
 /** Each a training of its own. */
