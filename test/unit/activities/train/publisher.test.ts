@@ -60,6 +60,7 @@ test('of many saved while the store is away, the newest alone is brought up and 
   store.isAway = false;
   await made.settled();
   assert.deepEqual(store.kept, [4]);
+  assert.equal(store.tried.filter((folder) => folder.endsWith('step-1')).length, 1, 'not again once a newer one waits');
   assert.deepEqual(await held(), []);
 });
 
