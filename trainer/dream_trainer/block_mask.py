@@ -12,6 +12,9 @@ from torch.nn.attention.flex_attention import BlockMask
 BLOCK = 128
 """Places of a block, FlexAttention's own default."""
 
+_LARGER_THAN_ANY = 1 << 30
+"""As FlexAttention marks that there are no blocks."""
+
 
 def key_block_mask(visible_BS: Tensor) -> BlockMask:
     """Every query sees the visible keys. Blocks of keys without any are left out, those of visible ones alone are not
@@ -36,4 +39,12 @@ def key_block_mask(visible_BS: Tensor) -> BlockMask:
     full = blocks(seen_BN == BLOCK)
     return BlockMask.from_kv_blocks(
         *partial, *full, BLOCK_SIZE=BLOCK, mask_mod=is_visible, seq_lengths=(places, places)
+    )
+
+
+def whole_block_mask(places: int, device: torch.device) -> BlockMask:
+    """Every query sees every key: one block, for which the kernel looks nothing up."""
+    one = torch.ones(1, 1, 1, dtype=torch.int32, device=device)
+    return BlockMask.from_kv_blocks(
+        one, torch.zeros_like(one)[..., None], BLOCK_SIZE=_LARGER_THAN_ANY, seq_lengths=(places, places)
     )

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from .batches import Batch
-from .gradients import accumulate_gradients
+from .gradients import accumulate_gradients, clear_gradients
+from .linear import product
 from .model import DreamModel
 
 LARGE_MODEL_PARAMETERS = 1_000_000_000
@@ -23,9 +24,7 @@ def is_worth_compiling(model: DreamModel, device: torch.device) -> bool:
     return device.type == "cuda" and parameters >= LARGE_MODEL_PARAMETERS
 
 
-def compile_blocks(model: DreamModel, activation_budget: float) -> None:
-    """`activation_budget` is the share of activations that a block keeps for its backward pass, by the compiler's own
-    count: 1 keeps what is fastest, 0 recomputes all but the block's input."""
+def set_up_compiler(activation_budget: float = 1.0) -> None:
     # Seconds of import, which no restart of a training that does not compile should wait for.
     import torch._dynamo
     import torch._functorch.config
@@ -34,12 +33,21 @@ def compile_blocks(model: DreamModel, activation_budget: float) -> None:
     torch._functorch.config.activation_memory_budget = activation_budget
     torch._inductor.config.deterministic = True
     torch._dynamo.config.recompile_limit = 16
+
+
+def compile_blocks(model: DreamModel, activation_budget: float, *, whole_rows: bool = False) -> None:
+    """`whole_rows` promises that every batch of training has rows of whole blocks of attention, all of it visible.
+
+    `activation_budget` is the share of activations that a block keeps for its backward pass, by the compiler's own
+    count: 1 keeps what is fastest, 0 recomputes all but the block's input."""
+    set_up_compiler(activation_budget)
+    torch._dynamo.allow_in_graph(product)
     block: Any  # Methods are replaced, which a module's type does not foresee.
     for block in model.model.layers:
         block.forward = torch.compile(block.forward)
         block.attend = torch.compile(block.attend)
         block.feed = torch.compile(block.feed)
-    model.is_compiled = True
+    model.is_compiled, model.has_whole_rows = True, whole_rows
 
 
 def warm_up(model: DreamModel, shapes: list[tuple[int, int]], *, autocast: bool) -> None:
@@ -48,8 +56,9 @@ def warm_up(model: DreamModel, shapes: list[tuple[int, int]], *, autocast: bool)
     device = next(model.parameters()).device
     for rows, places in shapes:
         batch = _half_masked(model, rows, places)
+        clear_gradients(model)
         accumulate_gradients(model, batch, [range(rows)], "global", micro_batches=1, autocast=autocast)
-        model.zero_grad(set_to_none=True)
+        clear_gradients(model)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             model.hidden_at(batch.noised_ids_BS.to(device), None, None, torch.arange(rows * places // 2).to(device))
 

@@ -8,9 +8,22 @@ import torch
 from torch import Tensor
 
 from .batches import Batch
+from .linear import Linear
 from .linear_cross_entropy import weighted_cross_entropy
 from .model import DreamModel
 from .objective import masked_cross_entropy, masked_places
+
+
+def clear_gradients(model: DreamModel) -> None:
+    """Before the first micro-batch of a step. Autograd's gradients are taken as they come: nothing to clear, nothing
+    to add them to. The large ones of a compiled model in bf16 are zeroed, for its products to add to."""
+    model.zero_grad(set_to_none=True)
+    if not model.is_compiled:
+        return
+    for module in model.modules():
+        # Float32 weights are those of autocast, whose products are of another type than their gradients.
+        if isinstance(module, Linear) and module.weight.requires_grad and module.weight.dtype == torch.bfloat16:
+            module.clear_gradient_sum()
 
 
 def accumulate_gradients(
@@ -51,7 +64,9 @@ def accumulate_gradients(
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             if model.is_compiled:
                 hidden_MD = model.hidden_at(ids_BS, attention_BS, positions_BS, predictors_M)
-                loss = weighted_cross_entropy(hidden_MD, model.lm_head.weight, targets_M, weights_M / divisor)
+                loss = weighted_cross_entropy(
+                    hidden_MD, model.lm_head.weight, targets_M, weights_M / divisor, model.lm_head.gradient_sum
+                )
             else:
                 losses_M = masked_cross_entropy(model, ids_BS, attention_BS, positions_BS, predictors_M, targets_M)
                 loss = (losses_M * weights_M).sum() / divisor

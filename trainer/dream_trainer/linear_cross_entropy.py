@@ -18,24 +18,44 @@ LOGITS_AT_ONCE = 2**28
 """Elements of logits that exist at one time: 0.5 GB in bf16, some 1,765 tokens of the full vocabulary."""
 
 
-def weighted_cross_entropy(hidden_MD: Tensor, weight_VD: Tensor, targets_M: Tensor, weights_M: Tensor) -> Tensor:
+def weighted_cross_entropy(
+    hidden_MD: Tensor,
+    weight_VD: Tensor,
+    targets_M: Tensor,
+    weights_M: Tensor,
+    weight_gradient_VD: Tensor | None = None,
+) -> Tensor:
     """Σ weight × cross-entropy in nats, float32; products in the type that autocast gives, or that of the hidden
-    states."""
+    states. With `weight_gradient_VD`, the gradient of `weight_VD` is added to it at once, and the sum is what the
+    backward pass has to start from, with a gradient of 1."""
     device = hidden_MD.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_MD.dtype
     with torch.autocast(device, enabled=False):
-        loss = _WeightedCrossEntropy.apply(hidden_MD.to(dtype), weight_VD.to(dtype), targets_M, weights_M.float())
+        weight_VD = weight_VD.to(dtype)
+        if weight_gradient_VD is not None:
+            weight_VD = weight_VD.detach()
+        loss = _WeightedCrossEntropy.apply(
+            hidden_MD.to(dtype), weight_VD, targets_M, weights_M.float(), weight_gradient_VD
+        )
     assert isinstance(loss, Tensor)
     return loss
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden_MD: Tensor, weight_VD: Tensor, targets_M: Tensor, weights_M: Tensor) -> Tensor:
+    def forward(
+        ctx: Any,
+        hidden_MD: Tensor,
+        weight_VD: Tensor,
+        targets_M: Tensor,
+        weights_M: Tensor,
+        sum_VD: Tensor | None,
+    ) -> Tensor:
         chunk = max(1, LOGITS_AT_ONCE // weight_VD.shape[0])
         loss = torch.zeros((), dtype=torch.float32, device=hidden_MD.device)
         hidden_grad_MD = torch.empty_like(hidden_MD)
-        weight_grad_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        own_grad_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        weight_grad_VD = own_grad_VD if sum_VD is None else sum_VD
         for start in range(0, len(targets_M), chunk):
             part = slice(start, start + chunk)
             targets_C, weights_C = targets_M[part], weights_M[part]
@@ -48,14 +68,15 @@ class _WeightedCrossEntropy(torch.autograd.Function):
             torch.mm(logits_grad_CV, weight_VD, out=hidden_grad_MD[part])
             if weight_grad_VD is not None:
                 weight_grad_VD.addmm_(logits_grad_CV.t(), hidden_CD)
-        ctx.save_for_backward(hidden_grad_MD, weight_grad_VD)
+        ctx.save_for_backward(hidden_grad_MD, own_grad_VD)
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden_grad_MD, weight_grad_VD = ctx.saved_tensors
-        return hidden_grad_MD.mul_(grad), None if weight_grad_VD is None else weight_grad_VD.mul_(grad), None, None
+        weight_grad = None if weight_grad_VD is None else weight_grad_VD.mul_(grad)
+        return hidden_grad_MD.mul_(grad), weight_grad, None, None, None
 
 
 def _cross_entropy_and_gradient(logits_CV: Tensor, targets_C: Tensor, weights_C: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,19 +17,21 @@ import torch
 
 from .ahead import Ahead
 from .batches import TrainingBatches
+from .block_mask import BLOCK
 from .cadence import Cadence
 from .checkpoint import Checkpoint, open_checkpoint
 from .compiled import compile_blocks, is_worth_compiling, warm_up, warm_up_shapes
 from .config import DreamConfig
 from .data import Row, load_rows
+from .determinism import make_deterministic
 from .distributed import Ranks, own_device
 from .divergence import WINDOW, check_divergence
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
 from .fit import gpu_memory_bytes, recipe_for
-from .gradients import accumulate_gradients
+from .gradients import accumulate_gradients, clear_gradients
 from .lora import exported_tensors
-from .optimizer import Optimizer, build_optimizer, clip_gradients, gradient_norm, gradients, learning_rate
+from .optimizer import Optimizer, build_optimizer, clip_factor, gradient_norm, gradients, learning_rate
 from .preflight import preflight
 from .process import Termination
 from .saver import Saver
@@ -61,16 +63,6 @@ def train(
         return attempt.run() if replay_until is None else attempt.replay(replay_until)
     finally:
         ranks.leave()
-
-
-def make_deterministic(threads: int | None) -> None:
-    """Kernels that repeat to the bit. cuDNN's attention has no deterministic backward pass, so it is left out."""
-    torch.set_num_threads(threads or 1)
-    torch.use_deterministic_algorithms(True)
-    # A property of the module, which its type does not tell.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class Attempt:
@@ -194,8 +186,7 @@ class Attempt:
         batch = self.ahead.take(step, last=self.steps)
         data_seconds = time.monotonic() - started
         rate = learning_rate(spec.optimizer, step, self.steps)
-        # The first micro-batch's gradients are taken as they come: nothing to clear, nothing to add them to.
-        self.model.zero_grad(set_to_none=True)
+        clear_gradients(self.model)
         left_out = step in spec.leave_out_steps
         share = 0.0
         if not left_out:
@@ -217,8 +208,7 @@ class Attempt:
         grad_norm = norm.item()
         if not left_out:
             check_divergence(step, batch.rows, loss, grad_norm, self.losses, spec.spike_factor)
-            clip_gradients(self.model, norm, spec.optimizer.clip_norm)
-            self.optimizer.update(step, rate)
+            self.optimizer.update(step, rate, clip_factor(norm, spec.optimizer.clip_norm))
             self.losses = [*self.losses[1 - WINDOW :], loss]
         self.step = step
         record = {
@@ -243,11 +233,16 @@ class Attempt:
         if spec.compile == "off" or (spec.compile == "auto" and not is_worth_compiling(self.model, device)):
             return
         self._phase("compile")
-        compile_blocks(self.model, spec.activation_budget if spec.activation_checkpointing else 1.0)
+        lengths_vary = spec.objective.cutoff != "none"
+        compile_blocks(
+            self.model,
+            spec.activation_budget if spec.activation_checkpointing else 1.0,
+            whole_rows=not lengths_vary and spec.max_tokens % BLOCK == 0 and spec.max_tokens >= 2 * BLOCK,
+        )
         sizes = {min(rows, spec.global_batch_size), rows % spec.global_batch_size}
         shares = [self._micro_batches(rank, size) for size in sizes for rank in range(self.ranks.count)]
         micro_batches = {len(chunk) for chunks in shares for chunk in chunks}
-        shapes = warm_up_shapes(micro_batches, spec.max_tokens, spec.objective.cutoff != "none")
+        shapes = warm_up_shapes(micro_batches, spec.max_tokens, lengths_vary)
         warm_up(self.model, shapes, autocast=self.autocast)
 
     def _micro_batches(self, rank: int, rows: int) -> list[list[int]]:

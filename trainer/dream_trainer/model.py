@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.utils.checkpoint import checkpoint
 
-from .block_mask import BLOCK, key_block_mask
+from .block_mask import BLOCK, key_block_mask, whole_block_mask
 from .config import DreamConfig
+from .linear import Linear
 
 Mask = Tensor | BlockMask | None
 """What a query may see: booleans [B, 1, 1, S], blocks of them for compiled FlexAttention, or all."""
@@ -56,10 +57,10 @@ class Attention(nn.Module):
             config.num_key_value_heads,
             config.head_dim,
         )
-        self.q_proj = nn.Linear(config.hidden_size, self.heads * self.head_dim, bias=True)
-        self.k_proj = nn.Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
-        self.v_proj = nn.Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
-        self.o_proj = nn.Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
+        self.q_proj = Linear(config.hidden_size, self.heads * self.head_dim, bias=True)
+        self.k_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
+        self.v_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim, bias=True)
+        self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size, bias=False)
 
     def forward(self, x_BSD: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
         rows, places, _ = x_BSD.shape
@@ -84,12 +85,11 @@ class Attention(nn.Module):
                 kernel_options={"IS_DIVISIBLE": True},
             )
             return out
-        # Keys are repeated for their group of queries, because not every kernel that is deterministic and takes a
-        # mask knows grouped queries.
-        group = self.heads // self.kv_heads
-        if group > 1:
-            k_BGSK, v_BGSK = k_BGSK.repeat_interleave(group, dim=1), v_BGSK.repeat_interleave(group, dim=1)
-        return F.scaled_dot_product_attention(q_BHSK, k_BGSK, v_BGSK, attn_mask=mask)
+        # The queries that share a key stand side by side, as more of them: what a query may see does not depend on it,
+        # and no kernel has to know of groups, nor a key to be repeated.
+        q_BGQK = q_BHSK.unflatten(1, (self.kv_heads, -1)).flatten(2, 3)
+        out_BGQK = F.scaled_dot_product_attention(q_BGQK, k_BGSK, v_BGSK, attn_mask=mask)
+        return out_BGQK.unflatten(2, (-1, q_BHSK.shape[2])).flatten(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -97,9 +97,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: DreamConfig) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -142,11 +142,14 @@ class DreamModel(nn.Module):
         super().__init__()
         self.config = config
         self.model = Backbone(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         self.tie_weights()
         self.activation_checkpointing = False
         self.is_compiled = False
-        """Set by `compiled.compile_blocks`."""
+        self.has_whole_rows = False
+        """Both set by `compiled.compile_blocks`."""
+        self.generation_cache: object | None = None
+        """What `cached_sampler` keeps from one batch to the next."""
 
     def tie_weights(self) -> None:
         if self.config.tie_word_embeddings:
@@ -194,15 +197,19 @@ class DreamModel(nn.Module):
         self, ids_BS: Tensor, visible_BS: Tensor | None, positions_BS: Tensor | None, at_M: Tensor | None
     ) -> Tensor:
         """Lengths are filled up to whole blocks of attention, invisibly, and all arguments of a block always have the
-        same form, so that one graph serves every batch."""
+        same form, so that one graph serves every batch: one of training, and one without gradients."""
         rows, places = ids_BS.shape
+        is_whole = self.has_whole_rows and torch.is_grad_enabled() and ids_BS.is_cuda
         room = (0, max(2, -(-places // BLOCK)) * BLOCK - places)
         if visible_BS is None:
             visible_BS = torch.ones_like(ids_BS, dtype=torch.bool)
         if positions_BS is None:
             positions_BS = torch.arange(places, device=ids_BS.device).repeat(rows, 1)
         visible_BS = F.pad(visible_BS.bool(), room, value=False)
-        mask = key_block_mask(visible_BS) if ids_BS.is_cuda else visible_BS[:, None, None, :]
+        if is_whole:
+            mask = whole_block_mask(places, ids_BS.device)
+        else:
+            mask = key_block_mask(visible_BS) if ids_BS.is_cuda else visible_BS[:, None, None, :]
         x_BSD = self.model.embed_tokens(F.pad(ids_BS, room, value=self.config.pad_token_id))
         cos, sin = rotary_angles(F.pad(positions_BS, room), self.config.head_dim, self.config.rope_theta, x_BSD.dtype)
         blocks: list[Any] = list(self.model.layers)

@@ -18,8 +18,8 @@ class Optimizer(Protocol):
 
     tensors: dict[str, Tensor]
 
-    def update(self, step: int, rate: float) -> None:
-        """Changes the weights by their gradients."""
+    def update(self, step: int, rate: float, factor: Tensor | None = None) -> None:
+        """Changes the weights by their gradients, each multiplied by `factor`."""
         ...
 
     def restore(self, tensors: dict[str, Tensor]) -> None: ...
@@ -63,7 +63,10 @@ class Fp32AdamW:
         for state in self._adamw.state.values():
             state["step"].copy_(tensors["updates"])
 
-    def update(self, step: int, rate: float) -> None:
+    def update(self, step: int, rate: float, factor: Tensor | None = None) -> None:
+        if factor is not None:
+            grads = [p.grad for group in self._adamw.param_groups for p in group["params"] if p.grad is not None]
+            torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage]
         for group in self._adamw.param_groups:
             group["lr"] = rate
         self._adamw.step()
@@ -98,7 +101,6 @@ def gradient_norm(grads: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(norms))
 
 
-def clip_gradients(model: nn.Module, norm: Tensor, limit: float | None) -> None:
-    """Scales the gradients so that their norm is at most `limit` (with torch's 1e-6 of slack)."""
-    if limit is not None:
-        nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+def clip_factor(norm: Tensor, limit: float | None) -> Tensor | None:
+    """What to multiply gradients of this norm by, so that it is at most `limit` (with torch's 1e-6 of slack)."""
+    return None if limit is None else (limit / (norm + 1e-6)).clamp(max=1)

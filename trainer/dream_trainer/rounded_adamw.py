@@ -57,7 +57,7 @@ class RoundedAdamW:
             tensor.copy_(tensors[name])
 
     @torch.no_grad()
-    def update(self, step: int, rate: float) -> None:
+    def update(self, step: int, rate: float, factor: Tensor | None = None) -> None:
         """One step with learning rate `rate`; `step` keys the rounding."""
         spec = self._spec
         self.tensors["updates"] += 1
@@ -75,6 +75,7 @@ class RoundedAdamW:
             dtype=torch.float32,
             device=device,
         )
+        numbers = torch.cat((numbers, numbers.new_ones(1) if factor is None else factor.float().view(1)))
         chunks = [
             (name, parameter, start, (*step_key(self._seed, step, index), start))
             for index, (name, parameter) in enumerate(self._parameters)
@@ -152,8 +153,8 @@ def update_8bit(
 
 def _adamw(w: Tensor, g: Tensor, m: Tensor, v: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Loshchilov & Hutter's update in float32."""
-    keep, rate, correction, beta1, beta2, epsilon = numbers.unbind()
-    g = g.float()
+    keep, rate, correction, beta1, beta2, epsilon, factor = numbers.unbind()
+    g = g.float() * factor
     m = m * beta1 + g * (1 - beta1)
     v = v * beta2 + g.square() * (1 - beta2)
     return w.float() * keep - rate * m / ((v * correction).sqrt() + epsilon), m, v

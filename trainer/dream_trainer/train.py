@@ -65,12 +65,10 @@ def attempt(spec_file: Path, run_dir: Path, replay_until: int | None = None) -> 
 
 
 def prepare_environment(spec: TrainSpec) -> None:
-    """What torch and its libraries read once: thread counts, which are part of the numerics, and cuBLAS's workspace,
-    without which its products do not repeat."""
+    """What torch and its libraries read once: thread counts, which are part of the numerics."""
     threads = str(spec.threads or 1)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = threads
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dream_trainer.optimizer import Optimizer, build_optimizer, gradient_norm, learning_rate
+from dream_trainer.optimizer import Optimizer, build_optimizer, clip_factor, gradient_norm, gradients, learning_rate
 from dream_trainer.recipes import RECIPES
 from dream_trainer.spec import OptimizerSpec
 
@@ -46,6 +46,25 @@ def test_adamw_is_the_papers_formula_and_decays_every_parameter() -> None:
             torch.testing.assert_close(parameter.double(), expected[name], atol=1e-6, rtol=1e-6)
     pad = model.table.weight[1]
     torch.testing.assert_close(pad, torch.full((2,), 0.98**3), msg="the pad row has no gradient, but decays")
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "full-bf16-sr"])
+def test_gradients_are_cut_to_the_norm_allowed(recipe: str) -> None:
+    results = []
+    for scale, limit in ((1.0, None), (64.0, 1.0)):
+        torch.manual_seed(0)
+        layer = nn.Linear(8, 4).to(getattr(torch, RECIPES[recipe].weights))
+        optimizer = build_optimizer(layer, OptimizerSpec(epsilon=0.1), RECIPES[recipe], 0)
+        grads = [torch.randn(p.shape, generator=torch.Generator().manual_seed(1)) for p in layer.parameters()]
+        norm = gradient_norm(grads)
+        for parameter, grad in zip(layer.parameters(), grads, strict=True):
+            parameter.grad = (grad / norm * scale).to(parameter.dtype)
+        factor = clip_factor(gradient_norm(gradients(layer)), limit)
+        assert (factor is None) == (limit is None)
+        optimizer.update(1, 0.1, factor)
+        results.append(layer.weight.detach().float())
+    torch.testing.assert_close(results[0], results[1], atol=2e-3, rtol=1e-2)
+    assert clip_factor(torch.tensor(0.5), 1.0) == 1
 
 
 def test_state_survives_to_the_bit() -> None:

@@ -19,6 +19,8 @@ class PlainTraining:
         torch.backends.cuda.enable_cudnn_sdp(True)
         self._config, self._device = config, device
         self._model = random_model(config, torch.float32, device).train()
+        for block in self._model.model.layers:
+            block.get_submodule("self_attn").__dict__["attend"] = _attend
         self._optimizer = torch.optim.AdamW(self._model.parameters(), lr=2e-6, betas=(0.9, 0.95), weight_decay=0.01)
 
     def step(self, batch: Batch) -> None:
@@ -39,6 +41,13 @@ class PlainTraining:
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()
+
+
+def _attend(q_BHSK: torch.Tensor, k_BGSK: torch.Tensor, v_BGSK: torch.Tensor, mask_B1SS: torch.Tensor) -> torch.Tensor:
+    """Keys and values are repeated for each query of their group."""
+    group = q_BHSK.shape[1] // k_BGSK.shape[1]
+    k_BHSK, v_BHSK = k_BGSK.repeat_interleave(group, dim=1), v_BGSK.repeat_interleave(group, dim=1)
+    return F.scaled_dot_product_attention(q_BHSK, k_BHSK, v_BHSK, attn_mask=mask_B1SS)
 
 
 def dense_cart(masked_BS: torch.Tensor, p: float) -> torch.Tensor:

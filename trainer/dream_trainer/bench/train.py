@@ -16,12 +16,13 @@ import torch
 
 from ..ahead import Ahead
 from ..batches import TrainingBatches
+from ..block_mask import BLOCK
 from ..compiled import compile_blocks, warm_up
 from ..config import DreamConfig
 from ..data import Row
-from ..gradients import accumulate_gradients
-from ..loop import make_deterministic
-from ..optimizer import build_optimizer, clip_gradients, gradients
+from ..determinism import make_deterministic
+from ..gradients import accumulate_gradients, clear_gradients
+from ..optimizer import build_optimizer, clip_factor, gradient_norm, gradients
 from ..recipes import RECIPES
 from ..spec import ObjectiveSpec, OptimizerSpec
 from .baseline import PlainTraining
@@ -52,7 +53,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--baseline", action="store_true", help="measure the plain recipe as well")
     arguments = parser.parse_args(argv)
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     device, config = device_here(), config_of(arguments)
     batches = random_batches(config, arguments.sequence, arguments.global_batch)
@@ -120,7 +120,7 @@ class _Training:
         self._step = 0
         started = time.perf_counter()
         if not arguments.no_compile:
-            compile_blocks(self._model, budget)
+            compile_blocks(self._model, budget, whole_rows=arguments.sequence % BLOCK == 0)
             sizes = sorted({len(chunk) for chunk in self._chunks}, reverse=True)
             warm_up(self._model, [(size, arguments.sequence) for size in sizes], autocast=self._autocast)
         self.step()
@@ -134,17 +134,17 @@ class _Training:
         """As the loop does it, less its events."""
         self._step += 1
         batch = self._ahead.take(self._step, last=2**31)
-        self._model.zero_grad(set_to_none=True)
+        clear_gradients(self._model)
         accumulate_gradients(
             self._model, batch, self._chunks, "global", micro_batches=len(self._chunks), autocast=self._autocast
         )
         self._update()
 
     def _update(self) -> None:
-        norm = torch.nn.utils.get_total_norm(gradients(self._model))
+        norm = gradient_norm(gradients(self._model))
         norm.item()
-        clip_gradients(self._model, norm, self._spec.clip_norm)
-        self._optimizer.update(self._step, self._spec.learning_rate)
+        factor = clip_factor(norm, self._spec.clip_norm)
+        self._optimizer.update(self._step, self._spec.learning_rate, factor)
 
 
 def random_batches(config: DreamConfig, sequence: int, global_batch: int) -> TrainingBatches:
