@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from .cached_sampler import sample_cached
 from .config import DreamConfig
+from .determinism import make_deterministic
 from .model import DreamModel
 from .sampler import SamplerSettings, Step, keyed_noise, pad_left, sample
 from .tokenizer import Message, Tokenizer
@@ -31,10 +31,8 @@ class Answer:
 
 
 def choose_numerics(recipe: str, threads: int | None) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of `recipe`; makes texts reproducible by deterministic kernels and a fixed thread count."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(threads or 1)
+    """Device and dtype of `recipe`; makes texts reproducible."""
+    make_deterministic(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     is_bf16 = recipe == "bf16" or (recipe == "auto" and device.type == "cuda")
     return device, torch.bfloat16 if is_bf16 else torch.float32

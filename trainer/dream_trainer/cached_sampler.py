@@ -12,14 +12,16 @@ Shapes: B rows, S places, A places computed of each row, D hidden, H query heads
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .compiled import is_worth_compiling, set_up_compiler
 from .failures import invalid
 from .model import Block, DreamModel, rotary_angles, rotate
-from .sampler import Canvas, Noise, SamplerSettings, Samples, Step
+from .sampler import Canvas, Noise, SamplerSettings, Samples, Step, score
 
 
 @torch.inference_mode()
@@ -37,7 +39,8 @@ def sample_cached(
             "sampler", "the cached mode with the algorithm origin", "one that has confidences", "choose entropy"
         )
     canvas = Canvas(model, prompts_BS, visible_BS, settings, noise, forbid_mask=True)
-    cache = _Cache(model, canvas)
+    cache = _Cache.of(model, canvas)
+    canvas.score = cache.score
     first, places = prompts_BS.shape[1], canvas.x_BS.shape[1]
     length = settings.block_length
     starts = range(first, places, length)
@@ -49,18 +52,20 @@ def sample_cached(
         within_S = (place_S < end) & (place_S >= (0 if number == 0 else start))
         chosen_BS = torch.zeros_like(canvas.x_BS, dtype=torch.bool)
         for turn in range(max(turns, 1)):
+            # All that the device has to be waited for comes before the long work that it is given.
             masked_BS = canvas.masked() & within_S
-            if not masked_BS.any():
+            open_BS = _open(masked_BS, chosen_BS, canvas.start_B)
+            left, opened = torch.stack((masked_BS.sum(dim=1), open_BS.sum(dim=1))).tolist()
+            if not any(left):
                 break
-            step = number * turns + turn
-            if turn == 0:
+            masked, step = canvas.places(masked_BS), number * turns + turn
+            if turn > 0:
+                cache.compute(canvas.x_BS, _open_places(open_BS, max(opened), start))
+            else:
                 is_anew = number % settings.refresh_every_blocks == 0
                 window_S = place_S if is_anew else place_S[max(0, start - length - 1) : end]
-                cache.compute(window_S.expand(len(prompts_BS), -1))
-            else:
-                cache.compute(_open_places(masked_BS, chosen_BS, canvas.start_B, start))
-            confidence_BS = canvas.confidence(cache.hidden_BSD, masked_BS, step)
-            left = masked_BS.sum(dim=1).tolist()
+                cache.compute(canvas.x_BS, window_S.expand(len(prompts_BS), -1))
+            confidence_BS = canvas.confidence_at(cache.hidden_BSD, masked, step)
             counts = [-(-masks // (turns - turn)) for masks in left]
             if settings.threshold is not None:
                 counts = _sure(confidence_BS, settings.algorithm, settings.threshold, left, turns - turn)
@@ -79,47 +84,87 @@ def _sure(confidence_BS: Tensor, algorithm: str, threshold: float, left: list[in
     return [masks if turns_left == 1 else min(masks, max(1, sure)) for masks, sure in zip(left, counts, strict=True)]
 
 
-def _open_places(masked_BS: Tensor, revealed_BS: Tensor, start_B: Tensor, fallback: int) -> Tensor:
-    """Places [B, A] to compute: those that predict a masked one, and those whose token was just revealed. A row of
-    fewer repeats its first; one of none takes `fallback`, which the next block computes anyway."""
-    open_BS = revealed_BS | F.pad(masked_BS[:, 1:], (0, 1))
-    rows_N, places_N = masked_BS.nonzero(as_tuple=True)
-    is_first_N = places_N <= start_B[rows_N]
-    open_BS[rows_N[is_first_N], places_N[is_first_N]] = True
+def _open(masked_BS: Tensor, revealed_BS: Tensor, start_B: Tensor) -> Tensor:
+    """The places [B, S] to compute: those that predict a masked one, and those whose token was just revealed."""
+    place_S = torch.arange(masked_BS.shape[1], device=masked_BS.device)
+    is_first_BS = masked_BS & (place_S <= start_B[:, None])
+    return revealed_BS | F.pad(masked_BS[:, 1:], (0, 1)) | is_first_BS
+
+
+def _open_places(open_BS: Tensor, most: int, fallback: int) -> Tensor:
+    """Places [B, A] that are open, A = `most`. A row of fewer repeats its first; one of none takes `fallback`, which
+    the next block computes anyway."""
     number_B1 = open_BS.sum(dim=1, keepdim=True)
-    order_BA = open_BS.int().sort(dim=1, descending=True, stable=True).indices[:, : int(number_B1.max())]
+    order_BA = open_BS.int().sort(dim=1, descending=True, stable=True).indices[:, :most]
     rank_A = torch.arange(order_BA.shape[1], device=order_BA.device)
     return torch.where(rank_A < number_B1, order_BA, torch.where(number_B1 > 0, order_BA[:, :1], fallback))
 
 
 class _Cache:
-    """Keys and values of every layer, and the newest hidden states, of all places."""
+    """Keys and values of every layer, and the newest hidden states, of all places. On a GPU, work on few places a row
+    is recorded once as a CUDA graph for each number of them: launching some thousand kernels takes longer than they
+    run."""
 
     def __init__(self, model: DreamModel, canvas: Canvas) -> None:
         config, weight = model.config, model.model.embed_tokens.weight
-        self._model, self._canvas = model, canvas
-        # How many places are computed differs from turn to turn: one graph for any number.
-        self._before, self._after = (
-            (torch.compile(_before, dynamic=True), torch.compile(_after, dynamic=True))
-            if model.is_compiled
-            else (_before, _after)
-        )
+        self._model = model
         rows, places = canvas.x_BS.shape
         shape = (2, rows, places, config.num_key_value_heads, config.head_dim)
         self._layers_2BSGK = [torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in model.model.layers]
         self.hidden_BSD = torch.zeros(rows, places, config.hidden_size, dtype=weight.dtype, device=weight.device)
-        visible_BS, positions_BS = canvas.visible_BS, canvas.positions_BS
-        self._mask_B11S = None if visible_BS is None else visible_BS[:, None, None]
-        if positions_BS is None:
-            positions_BS = torch.arange(places, device=weight.device).expand(rows, -1)
-        self._cos_BSK, self._sin_BSK = (
-            angle.squeeze(1) for angle in rotary_angles(positions_BS, config.head_dim, config.rope_theta, weight.dtype)
-        )
+        self._cos_BSK, self._sin_BSK = self._angles(canvas)
+        self._mask_B11S = None if canvas.visible_BS is None else canvas.visible_BS[:, None, None].clone()
+        self._before, self._after, self.score = _functions(model)
+        self._graphs: dict[int, _Graph] = {}
+        self._pool: Any = torch.cuda.graph_pool_handle() if weight.is_cuda else None
+        """What graphs hold while they run, one at a time."""
 
-    def compute(self, places_BA: Tensor) -> None:
+    @staticmethod
+    def of(model: DreamModel, canvas: Canvas) -> _Cache:
+        """The model's last one where the canvas has the same form, with its graphs; all that is in it is overwritten
+        before it is read."""
+        cache = model.generation_cache
+        if isinstance(cache, _Cache) and cache._fits(canvas):
+            cache._begin(canvas)
+            return cache
+        cache = model.generation_cache = None  # Before the next one takes as much memory.
+        model.generation_cache = cache = _Cache(model, canvas)
+        return cache
+
+    def _fits(self, canvas: Canvas) -> bool:
+        is_masked = canvas.visible_BS is not None
+        return self.hidden_BSD.shape[:2] == canvas.x_BS.shape and is_masked == (self._mask_B11S is not None)
+
+    def _begin(self, canvas: Canvas) -> None:
+        """Into the same memory, which is what graphs read."""
+        for own, angles in zip((self._cos_BSK, self._sin_BSK), self._angles(canvas), strict=True):
+            own.copy_(angles)
+        if self._mask_B11S is not None and canvas.visible_BS is not None:
+            self._mask_B11S.copy_(canvas.visible_BS[:, None, None])
+
+    def _angles(self, canvas: Canvas) -> tuple[Tensor, Tensor]:
+        config, positions_BS, dtype = self._model.config, canvas.positions_BS, self.hidden_BSD.dtype
+        if positions_BS is None:
+            positions_BS = torch.arange(canvas.x_BS.shape[1], device=canvas.x_BS.device).expand(len(canvas.x_BS), -1)
+        cos, sin = rotary_angles(positions_BS, config.head_dim, config.rope_theta, dtype)
+        return cos.squeeze(1), sin.squeeze(1)
+
+    def compute(self, x_BS: Tensor, places_BA: Tensor) -> None:
         """Hidden states, keys and values of these places, from the tokens that stand there now."""
+        if not x_BS.is_cuda or places_BA.shape[1] > _LARGEST_GRAPH:
+            self._compute(x_BS.gather(1, places_BA), places_BA)
+            return
+        more = -places_BA.shape[1] % _GRAPH_STEP
+        places_BA = torch.cat((places_BA, places_BA[:, :1].expand(-1, more)), dim=1)
+        graph = self._graphs.get(places_BA.shape[1])
+        if graph is None:
+            graph = _Graph(self._compute, self._pool, x_BS.gather(1, places_BA), places_BA)
+            self._graphs[places_BA.shape[1]] = graph
+        graph.run(x_BS.gather(1, places_BA), places_BA)
+
+    def _compute(self, ids_BA: Tensor, places_BA: Tensor) -> None:
         row_B1 = torch.arange(len(places_BA), device=places_BA.device)[:, None]
-        x_BAD = self._model.model.embed_tokens(self._canvas.x_BS[row_B1, places_BA])
+        x_BAD = self._model.model.embed_tokens(ids_BA)
         cos, sin = (angle[row_B1, places_BA][:, None] for angle in (self._cos_BSK, self._sin_BSK))
         for block, layer_2BSGK in zip(self._model.model.layers, self._layers_2BSGK, strict=True):
             assert isinstance(block, Block)
@@ -130,6 +175,26 @@ class _Cache:
             out_BHAK = block.self_attn.attend(q_BHAK, keys, values, self._mask_B11S)
             x_BAD = self._after(block, x_BAD, out_BHAK)
         _write(self.hidden_BSD, row_B1, places_BA, self._model.model.norm(x_BAD))
+
+
+_LARGEST_GRAPH, _GRAPH_STEP = 128, 2
+"""Places of a row. Numbers between the steps are filled up: fewer graphs, for some more work."""
+
+
+class _Graph:
+    """Work recorded with its inputs' memory. Recording runs nothing, but kernels are loaded by a run before it."""
+
+    def __init__(self, work: Callable[..., None], pool: Any, *inputs: Tensor) -> None:
+        self._inputs = [tensor.clone() for tensor in inputs]
+        work(*self._inputs)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool):
+            work(*self._inputs)
+
+    def run(self, *inputs: Tensor) -> None:
+        for own, tensor in zip(self._inputs, inputs, strict=True):
+            own.copy_(tensor)
+        self._graph.replay()
 
 
 def _write(into: Tensor, row_B1: Tensor, places_BA: Tensor, values: Tensor) -> None:
@@ -150,3 +215,26 @@ def _before(block: Block, x_BAD: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tens
 
 def _after(block: Block, x_BAD: Tensor, out_BHAK: Tensor) -> Tensor:
     return block.feed(x_BAD + block.self_attn.o_proj(out_BHAK.transpose(1, 2).flatten(2)))
+
+
+def _functions(model: DreamModel) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Tensor]]:
+    """`_before`, `_after` and `score`, compiled for any number of places where that is worth it. The shapes met first
+    are always the same: what the compiler writes may depend on them, and no text should on what came before it."""
+    weight = model.model.embed_tokens.weight
+    if not is_worth_compiling(model, weight.device):
+        return _before, _after, score
+    set_up_compiler()
+    block, config = model.model.layers[0], model.config
+    assert isinstance(block, Block)
+    before, after = torch.compile(_before, dynamic=True), torch.compile(_after, dynamic=True)
+    x_BAD = torch.zeros(3, 5, config.hidden_size, dtype=weight.dtype, device=weight.device)
+    angles = torch.zeros(3, 1, 5, config.head_dim, dtype=weight.dtype, device=weight.device)
+    q_BHAK, _, _ = before(block, x_BAD, angles, angles)
+    after(block, x_BAD, q_BHAK)
+    compiled = torch.compile(score)
+
+    def compiled_score(logits_NV: Tensor, *how: Any) -> Tensor:
+        torch._dynamo.maybe_mark_dynamic(logits_NV, 0)
+        return compiled(logits_NV, *how)
+
+    return before, after, compiled_score

@@ -26,6 +26,9 @@ from .model import DreamModel, visible_positions
 Noise = Callable[[int, int, str, int], np.ndarray]
 """(row, step, purpose, n) → n uniform numbers in [0, 1) for the first n places of a row, its padding not counted."""
 
+Places = tuple[Tensor, ...]
+"""Rows [N] and places [N]."""
+
 LOGITS_AT_ONCE = 1 << 27
 """Elements of logits held at a time: 0.5 GiB in float32."""
 
@@ -108,7 +111,7 @@ def sample(
         masked_BS = canvas.masked()
         hidden_BSD = confidence_BS = None
         if settings.algorithm == "origin":
-            chosen_BS = masked_BS & (canvas.uniforms(step, "reveal") < float(shares[step]))
+            chosen_BS = masked_BS & (canvas.uniforms(step, "reveal") < float(shares[step])).to(masked_BS.device)
         else:
             counts = [int(np.float32(masks) * shares[step]) for masks in masked_BS.sum(dim=1).tolist()]
             chosen_BS = torch.zeros_like(masked_BS)
@@ -151,10 +154,11 @@ def processed_probabilities(logits_NV: Tensor, temperature: float, top_p: float 
     return logits_NV.softmax(dim=-1)
 
 
-def confidence(probabilities_NV: Tensor, algorithm: str, tokens_N: Tensor) -> Tensor:
-    """How sure each place is of its token: the higher, the earlier it is revealed."""
+def confidence(probabilities_NV: Tensor, algorithm: str, uniforms_N: Tensor | None = None) -> Tensor:
+    """How sure each place is of its token: the higher, the earlier it is revealed. The token of `maskgit_plus` is the
+    most probable one, or that drawn by `uniforms_N`."""
     if algorithm == "maskgit_plus":
-        return probabilities_NV.gather(1, tokens_N[:, None])[:, 0]
+        return probabilities_NV.gather(1, _tokens(probabilities_NV, uniforms_N)[:, None])[:, 0]
     if algorithm == "topk_margin":
         first_N, second_N = probabilities_NV.topk(2, dim=-1).values.unbind(dim=-1)
         return first_N - second_N
@@ -194,9 +198,12 @@ class Canvas:
         noise: Noise,
         forbid_mask: bool,
     ) -> None:
-        self._model, self._settings, self._noise, self._forbid_mask = model, settings, noise, forbid_mask
+        self._model, self._settings, self._noise = model, settings, noise
+        self.score = score
+        """Or the same, compiled."""
         self._device = next(model.parameters()).device
         self._mask_id = model.config.mask_token_id
+        self._forbidden = self._mask_id if forbid_mask else None
         room = (0, settings.max_new_tokens)
         self.x_BS = torch.nn.functional.pad(prompts_BS, room, value=self._mask_id).to(self._device)
         self.reveal_steps_BS = torch.full_like(self.x_BS, -1)
@@ -218,33 +225,45 @@ class Canvas:
         return self._model.hidden(self.x_BS, self.visible_BS, self.positions_BS)
 
     def uniforms(self, step: int, purpose: str) -> Tensor:
-        """One number a place [B, S], float64, drawn on the CPU; 1 in the padding."""
+        """One number a place [B, S], float64, on the CPU; 1 in the padding."""
         rows, places = self.x_BS.shape
         drawn_BS = np.ones((rows, places))
         for row, start in enumerate(self._starts):
             drawn_BS[row, start:] = self._noise(row, step, purpose, places - start)
-        return torch.from_numpy(drawn_BS).to(self._device)
+        return torch.from_numpy(drawn_BS)
 
     def confidence(self, hidden_BSD: Tensor, masked_BS: Tensor, step: int) -> Tensor:
         """Confidence [B, S], −inf where nothing is masked."""
-        algorithm = self._settings.algorithm
-        hidden_ND, uniforms_N = self._predicting(hidden_BSD, masked_BS, step, is_drawn=algorithm == "maskgit_plus")
+        return self.confidence_at(hidden_BSD, self.places(masked_BS), step)
+
+    def confidence_at(self, hidden_BSD: Tensor, places: Places, step: int) -> Tensor:
+        """The same, without a wait for the device where no token is drawn."""
+        settings, algorithm = self._settings, self._settings.algorithm
+        uniforms_N = _at(self._token_uniforms(step), places) if algorithm == "maskgit_plus" else None
+        hidden_ND = self._predicting(hidden_BSD, places)
         size = max(1, LOGITS_AT_ONCE // self._model.config.vocab_size)
         scored = []
-        for begin in range(0, len(hidden_ND), size):
-            probabilities_NV = self._probabilities(hidden_ND[begin : begin + size])
-            tokens_N = _tokens(probabilities_NV, None if uniforms_N is None else uniforms_N[begin : begin + size])
-            scored.append(confidence(probabilities_NV, algorithm, tokens_N))
-        confidence_BS = torch.full(masked_BS.shape, -torch.inf, device=self._device)
-        confidence_BS[masked_BS] = torch.cat(scored)
+        for part in (slice(begin, begin + size) for begin in range(0, len(hidden_ND), size)):
+            if uniforms_N is None and settings.top_p is None and settings.top_k is None:
+                logits_NV = self._model.head(hidden_ND[part])
+                scored.append(self.score(logits_NV, self._forbidden, algorithm, settings.temperature))
+                continue
+            drawn_by = None if uniforms_N is None else uniforms_N[part]
+            scored.append(confidence(self._probabilities(hidden_ND[part]), algorithm, drawn_by))
+        confidence_BS = torch.full(self.x_BS.shape, -torch.inf, device=self._device)
+        confidence_BS[places] = torch.cat(scored)
         return confidence_BS
+
+    def places(self, at_BS: Tensor) -> Places:
+        return at_BS.nonzero(as_tuple=True)
 
     def most_confident(self, confidence_BS: Tensor, counts: Sequence[int], step: int) -> Tensor:
         """The `counts` most confident places of each row; the first of equals."""
         score_BS = confidence_BS
         if self._settings.algorithm_temperature > 0:
             # Gumbel's trick: the largest of score + noise are drawn from softmax(score) without replacement.
-            gumbel_BS = -torch.log(-torch.log(self.uniforms(step, "place").clamp_min(1e-300)))
+            uniforms_BS = self.uniforms(step, "place").to(self._device)
+            gumbel_BS = -torch.log(-torch.log(uniforms_BS.clamp_min(1e-300)))
             score_BS = confidence_BS.double() / self._settings.algorithm_temperature + gumbel_BS
             score_BS = score_BS.masked_fill(confidence_BS == -torch.inf, -torch.inf)
         order_BS = score_BS.sort(dim=1, descending=True, stable=True).indices
@@ -253,31 +272,48 @@ class Canvas:
         return torch.zeros_like(first_BS).scatter(1, order_BS, first_BS)
 
     def reveal(self, hidden_BSD: Tensor, chosen_BS: Tensor, step: int) -> None:
-        hidden_ND, uniforms_N = self._predicting(hidden_BSD, chosen_BS, step, is_drawn=True)
+        uniforms_BS = self._token_uniforms(step)  # Drawn while the device is still choosing.
+        places = self.places(chosen_BS)
+        probabilities_NV = self._probabilities(self._predicting(hidden_BSD, places))
         revealed_BS = self.x_BS.clone()
-        revealed_BS[chosen_BS] = _tokens(self._probabilities(hidden_ND), uniforms_N)
+        revealed_BS[places] = _tokens(probabilities_NV, _at(uniforms_BS, places))
         self.x_BS = revealed_BS
         self.reveal_steps_BS = self.reveal_steps_BS.masked_fill(chosen_BS, step)
 
-    def _predicting(self, hidden_BSD: Tensor, at_BS: Tensor, step: int, is_drawn: bool) -> tuple[Tensor, Tensor | None]:
-        """The hidden states that predict the places `at_BS`, and their random numbers.
+    def _predicting(self, hidden_BSD: Tensor, places: Places) -> Tensor:
+        """The hidden states [N, D] that predict these places.
 
         A place is predicted by the one before it, the first of a row by itself, whatever padding stands before it.
         """
-        rows_N, places_N = at_BS.nonzero(as_tuple=True)
-        before_N = torch.maximum(places_N - 1, self.start_B[rows_N])
-        uniforms_N = None
-        if is_drawn and self._settings.temperature > 0:
-            uniforms_N = self.uniforms(step, "token")[rows_N, places_N]
-        return hidden_BSD[rows_N, before_N], uniforms_N
+        rows_N, places_N = places
+        return hidden_BSD[rows_N, torch.maximum(places_N - 1, self.start_B[rows_N])]
+
+    def _token_uniforms(self, step: int) -> Tensor | None:
+        return self.uniforms(step, "token") if self._settings.temperature > 0 else None
 
     def _probabilities(self, hidden_ND: Tensor) -> Tensor:
-        logits_NV = self._model.head(hidden_ND).float()
-        if self._forbid_mask:
-            logits_NV[:, self._mask_id] = -torch.inf
-        settings = self._settings
-        return processed_probabilities(logits_NV, settings.temperature, settings.top_p, settings.top_k)
+        logits_NV, settings = self._model.head(hidden_ND), self._settings
+        return _possible(logits_NV, self._forbidden, settings.temperature, settings.top_p, settings.top_k)
+
+
+def _possible(
+    logits_NV: Tensor, forbidden: int | None, temperature: float, top_p: float | None = None, top_k: int | None = None
+) -> Tensor:
+    """Probabilities, 0 for the forbidden token."""
+    logits_NV = logits_NV.float()
+    if forbidden is not None:
+        logits_NV[:, forbidden] = -torch.inf
+    return processed_probabilities(logits_NV, temperature, top_p, top_k)
+
+
+def score(logits_NV: Tensor, forbidden: int | None, algorithm: str, temperature: float) -> Tensor:
+    """Confidence [N] of the most probable tokens; a function of its own, to be compiled."""
+    return confidence(_possible(logits_NV, forbidden, temperature), algorithm)
 
 
 def _tokens(probabilities_NV: Tensor, uniforms_N: Tensor | None) -> Tensor:
     return probabilities_NV.argmax(dim=-1) if uniforms_N is None else draw_tokens(probabilities_NV, uniforms_N)
+
+
+def _at(uniforms_BS: Tensor | None, places: Places) -> Tensor | None:
+    return None if uniforms_BS is None else uniforms_BS[tuple(index.cpu() for index in places)]

@@ -12,8 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from dream_trainer import cached_sampler
+from dream_trainer.determinism import make_deterministic
+from dream_trainer.sampler import SamplerSettings, keyed_noise, pad_left
+from dream_trainer.weights import load_model
+
 from .reference import REPOSITORY
-from .tiny import killed, make_inputs, make_spec, newest, of_type, resume, seen, train
+from .tiny import killed, make_inputs, make_model, make_spec, newest, of_type, resume, seen, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TRIED ON A GPU: no CUDA device")
 
@@ -42,3 +47,20 @@ def test_killed_again_and_again_gives_the_same_weights_to_the_bit(tmp_path: Path
     last = train(spec, tmp_path / "last")
     assert of_type(last, "plan")[0]["fromStep"] > 0
     assert last[-1]["weightsSha256"] == undisturbed[-1]["weightsSha256"]
+
+
+@pytest.mark.parametrize("visible", [True, False], ids=["padded", "even"])
+def test_recorded_graphs_give_the_texts_of_kernels_launched_one_by_one(tmp_path: Path, monkeypatch, visible) -> None:
+    make_deterministic(None)
+    model = load_model(make_model(tmp_path / "model"), torch.float32, "cuda").eval()
+    settings = SamplerSettings(max_new_tokens=48, steps=24, mode="cached", block_length=16, refresh_every_blocks=2)
+    texts = []
+    for largest in (0, cached_sampler._LARGEST_GRAPH):
+        monkeypatch.setattr(cached_sampler, "_LARGEST_GRAPH", largest)
+        for batch in range(2):  # The second finds the graphs of the first.
+            prompts_BS, visible_BS = pad_left([[5 + batch, 6, 7, 8], [9, 10] if visible else [9, 10, 11, 12]], 95)
+            samples = cached_sampler.sample_cached(model, prompts_BS, visible_BS, settings, keyed_noise(batch, "ab"))
+            texts.append(samples.sequences_BS.tolist())
+    assert texts[:2] == texts[2:]
+    cache = model.generation_cache
+    assert isinstance(cache, cached_sampler._Cache) and cache._graphs

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ import torch
 
 from ..cached_sampler import sample_cached
 from ..compiled import compile_blocks
+from ..determinism import make_deterministic
 from ..model import DreamModel, shift
 from ..sampler import SamplerSettings, confidence, keyed_noise, processed_probabilities, sample
 from .measuring import add_arguments, config_of, device_here, peak_gib, random_model, seconds_of, spread, tell
@@ -31,14 +31,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--new-tokens", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64, help="prompts generated together")
     parser.add_argument("--tokens-per-step", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--refresh", type=int, nargs="+", default=[1, 4], help="blocks between refreshes")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--refresh", type=int, nargs="+", default=[4, 16], help="blocks between, one a tokens-per-step")
+    parser.add_argument("--compile", action="store_true", help="the exact sampler; the cached one compiles by itself")
     parser.add_argument(
         "--measured-steps", type=int, help="of the exact samplers: time so many, tell all by their share"
     )
     arguments = parser.parse_args(argv)
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    torch.use_deterministic_algorithms(True)
+    make_deterministic(None)
     device, config = device_here(), config_of(arguments)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = random_model(config, dtype, device).eval()
@@ -67,7 +66,8 @@ def main(argv: list[str]) -> int:
         )
     if arguments.compile:
         compile_blocks(model, 1.0)
-    for tokens_per_step in arguments.tokens_per_step:
+    refreshes = arguments.refresh * (len(arguments.tokens_per_step) if len(arguments.refresh) == 1 else 1)
+    for tokens_per_step, refresh in zip(arguments.tokens_per_step, refreshes, strict=True):
         steps = arguments.new_tokens // tokens_per_step
         measured = min(steps, arguments.measured_steps or steps)
         settings = SamplerSettings(max_new_tokens=arguments.new_tokens, steps=steps)
@@ -83,14 +83,13 @@ def main(argv: list[str]) -> int:
             measured / steps,
         )
         rows[-1]["timesPlain"] = plain[steps] / seconds
-        for refresh in arguments.refresh:
-            cached = dataclasses.replace(settings, mode="cached", refresh_every_blocks=refresh)
-            seconds = add(
-                f"cached, {tokens_per_step} tokens a step, refresh every {refresh} blocks, batch {arguments.batch}",
-                lambda s=cached: sample_cached(model, prompts_BS, None, s, noise),
-                arguments.batch,
-            )
-            rows[-1]["timesPlain"] = plain[steps] / seconds
+        cached = dataclasses.replace(settings, mode="cached", refresh_every_blocks=refresh)
+        seconds = add(
+            f"cached, {tokens_per_step} tokens a step, refresh every {refresh} blocks, batch {arguments.batch}",
+            lambda s=cached: sample_cached(model, prompts_BS, None, s, noise),
+            arguments.batch,
+        )
+        rows[-1]["timesPlain"] = plain[steps] / seconds
     what = f"bench sample, {config.num_hidden_layers} layers, prompts {arguments.prompt}, new {arguments.new_tokens}"
     tell(f"{what}: seconds a sample", rows, arguments, device)
     return 0
@@ -120,7 +119,7 @@ def plain_loop(model: DreamModel, prompts_BS: torch.Tensor, settings: SamplerSet
         masked_BS = x_BS == mask
         probabilities_NV = processed_probabilities(logits_BSV[masked_BS], settings.temperature, None, None)
         tokens_N = torch.multinomial(probabilities_NV, 1)[:, 0]
-        sure_N = confidence(probabilities_NV, "entropy", tokens_N)
+        sure_N = confidence(probabilities_NV, "entropy")
         count = int(len(sure_N) * (1 - times[step + 1] / times[step])) if step + 1 < settings.steps else len(sure_N)
         chosen = sure_N.topk(count).indices
         found_N = torch.full_like(tokens_N, mask)
