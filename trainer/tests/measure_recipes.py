@@ -1,8 +1,9 @@
 """`python -m tests.measure_recipes resume|memory FOLDER`, in trainer/: recipes at the widths of Dream 7B, as JSON.
 
 `resume`: two layers, random weights; each recipe trains undisturbed, and again SIGKILLed and resumed, in real
-processes. `memory`: all layers, random weights made on the GPU; the peak of steps beside the planner's figure, for
-settings that fit. Without a GPU both shrink, to see that the script works.
+processes, with the compiled kernels of a training of all layers. `memory`: all layers, random weights made on the GPU;
+the peak of steps beside the planner's figure, for settings that fit. Without a GPU both shrink, to see that the script
+works.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import torch
 
 from dream_trainer.batches import Batch
 from dream_trainer.config import DreamConfig
+from dream_trainer.determinism import make_deterministic
 from dream_trainer.distributed import own_device
 from dream_trainer.gradients import accumulate_gradients
-from dream_trainer.loop import make_deterministic
 from dream_trainer.lora import start_adapters
 from dream_trainer.memory import GIB, Request, Shape, bytes_by_kind
 from dream_trainer.model import DreamModel
-from dream_trainer.optimizer import build_optimizer, clip_gradients, gradient_norm, gradients
-from dream_trainer.recipes import RECIPES
+from dream_trainer.optimizer import build_optimizer, clip_factor, gradient_norm, gradients
+from dream_trainer.recipes import BY_PREFERENCE, RECIPES
 from dream_trainer.spec import OptimizerSpec, TrainSpec
 from dream_trainer.trained_model import outline
 
@@ -48,8 +49,8 @@ SETTINGS = [
 ]
 
 
-def measure_resume(folder: Path, is_small: bool) -> dict[str, Any]:
-    widths = {} if is_small else {**WIDTHS, "vocab_size": 32_768}
+def measure_resume(folder: Path, is_small: bool, recipes: list[str]) -> dict[str, Any]:
+    widths = {} if is_small else {**WIDTHS, "vocab_size": 8192}
     make_model(folder / "base", torch.bfloat16, **widths)
     letters, rows = (20, 6) if is_small else (900, 6)
     for name in ("train", "validation"):
@@ -61,11 +62,12 @@ def measure_resume(folder: Path, is_small: bool) -> dict[str, Any]:
             pyarrow.Table.from_pylist([record | {"reference": "ab"} for record in records]), folder / f"{name}.parquet"
         )
     figures = {}
-    for recipe in ("full-fp32", "full-bf16-sr", "full-bf16-sr-8bit", "lora"):
+    for recipe in recipes:
         began = time.monotonic()
         spec = make_spec(
-            folder, recipe=recipe, maxTokens=96 if is_small else 2048, epochs=4, globalBatchSize=4, microBatchSize=2,
-            optimizer={"learningRate": 1e-4},
+            folder, recipe=recipe, maxTokens=128 if is_small else 2048, epochs=2, globalBatchSize=4, microBatchSize=2,
+            optimizer={"learningRate": 1e-4}, compile="off" if is_small else "on",
+            activationCheckpointing=True, activationBudget=0.75,
         )  # fmt: skip
         whole = train(spec, folder / recipe / "undisturbed")
         killed(spec, folder / recipe / "killed", 1, seen(1, type="checkpoint"), 0)
@@ -145,8 +147,7 @@ def step_twice(
     accumulate(model, micro_batch, places, recipe.autocast)
     grads = gradients(model)
     norm = gradient_norm(grads)
-    clip_gradients(model, norm, 1.0)
-    optimizer.update(1, 2e-6)
+    optimizer.update(1, 2e-6, clip_factor(norm, 1.0))
     _ = norm.item()
     seconds = [time.monotonic() - began]
     began = time.monotonic()
@@ -167,14 +168,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("resume", "memory"))
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--recipes", nargs="+", default=BY_PREFERENCE, help="that are resumed (default all)")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     is_small = not torch.cuda.is_available()
-    measure = measure_resume if arguments.what == "resume" else measure_memory
-    figures = measure(arguments.folder, is_small)
+    folder = arguments.folder
+    is_resume = arguments.what == "resume"
+    figures = measure_resume(folder, is_small, arguments.recipes) if is_resume else measure_memory(folder, is_small)
     device = "cpu" if is_small else torch.cuda.get_device_name()
     told = {"device": device, "torch": torch.__version__, arguments.what: figures}
-    (arguments.folder / f"{arguments.what}.json").write_text(json.dumps(told, indent=2) + "\n")
+    (folder / f"{arguments.what}.json").write_text(json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":
