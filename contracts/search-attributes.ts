@@ -9,7 +9,8 @@ export const searchAttributes = {
 } as const;
 
 export const searchAttributeMeanings: Record<keyof typeof searchAttributes, string> = {
-  ReverieStage: 'The stage at work, or the one that waits for a person.',
+  ReverieStage:
+    'The stage at work, or the one that waits for a person; the training while the base model is evaluated beside it.',
   ReverieState: 'running, parked, done, unchanged, aborted, expired or failed.',
   ReverieModel: 'model.source of the run spec.',
   ReverieDataset: 'dataset.source of the run spec.',

@@ -8,6 +8,7 @@ import {
   ApplicationFailure,
   CancellationScope,
   isCancellation,
+  patched,
   TemporalFailure,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -28,7 +29,8 @@ import { createStages, type Sources } from './stages.ts';
 export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
   const run = new RunRecord();
   const spec = new SpecInForce(input);
-  const show = createShow(run, () => spec.known);
+  const frugal = isFrugal();
+  const show = createShow(run, () => spec.known, frugal);
   const notifier = new Notifier(run, () => spec.known, show);
   const runner = new StageRunner(run, spec, show, notifier);
   const stages = createStages(run, spec, runner);
@@ -77,6 +79,9 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
     await notifier.settled();
   }
 }
+
+/** Whether a judged failure costs six events and no more: not in runs that an earlier version began. */
+const isFrugal = (): boolean => patched('six-events-a-failure');
 
 const abortedBy = (reason: string): Error =>
   runFailure(

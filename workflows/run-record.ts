@@ -27,6 +27,8 @@ const noticeActions: Record<NoticeType, string> = {
   NotificationGivenUp: 'the run goes on; look whether the receiver is up',
 };
 
+const isAtWork = ({ state }: StageStatus): boolean => state === 'running';
+
 export class RunRecord {
   readonly stages: StageStatus[] = stageNames.map((name) => ({ name, state: 'waiting', seconds: null, note: null }));
   readonly incidents: Incident[] = [];
@@ -79,9 +81,23 @@ export class RunRecord {
     else this.#trainings.set(this.#training, Math.max(gpuSeconds, this.#trainings.get(this.#training) ?? 0));
   }
 
-  /** The stage that a person would name: the one that waits for them, or else the furthest one at work. */
+  /**
+   * The stage that a person would name: the one that waits for them, or else the furthest one at work. The base model's
+   * evaluation goes on beside the training, or waits for its GPU, so it is named where nothing else is at work.
+   */
   get current(): StageName | null {
-    return this.parked?.stage ?? this.stages.findLast(({ state }) => state === 'running')?.name ?? null;
+    return this.ahead ?? this.stages.find(isAtWork)?.name ?? null;
+  }
+
+  /** The same without what goes on beside, so that no failure there changes it. */
+  get ahead(): StageName | null {
+    const ahead = this.stages.findLast((stage) => isAtWork(stage) && stage.name !== 'eval base');
+    return this.parked?.stage ?? ahead?.name ?? null;
+  }
+
+  /** What the search attribute named before `frugal`. */
+  get furthest(): StageName | null {
+    return this.parked?.stage ?? this.stages.findLast(isAtWork)?.name ?? null;
   }
 
   /** Served again after it was made in this very run, a stage is still one that worked. */

@@ -7,22 +7,23 @@ import { attributes } from './messages.ts';
 import type { RunRecord } from './run-record.ts';
 
 /** The function to call after every change; an upsert costs a history event, so only what differs is written. */
-export function createShow(run: RunRecord, spec: () => RunSpec | null): () => void {
+export function createShow(run: RunRecord, spec: () => RunSpec | null, frugal: boolean): () => void {
   const shown = new Map<string, unknown>();
   return () => {
     setCurrentDetails(details(run.status(spec()?.policy)));
-    const news = attributesOf(run, spec()).filter(({ key, value }) => shown.get(key.name) !== value);
+    const news = attributesOf(run, spec(), frugal).filter(({ key, value }) => shown.get(key.name) !== value);
     if (news.length === 0) return;
     for (const { key, value } of news) shown.set(key.name, value);
     upsertSearchAttributes(news);
   };
 }
 
-function attributesOf(run: RunRecord, spec: RunSpec | null): SearchAttributePair[] {
-  const { current, step, accuracy } = run;
+function attributesOf(run: RunRecord, spec: RunSpec | null, frugal: boolean): SearchAttributePair[] {
+  const { step, accuracy } = run;
+  const stage = frugal ? run.ahead : run.furthest;
   const pairs: SearchAttributePair[] = [{ key: attributes.state, value: run.state }];
   // Between two stages the last one stays.
-  if (current !== null) pairs.push({ key: attributes.stage, value: current });
+  if (stage !== null) pairs.push({ key: attributes.stage, value: stage });
   if (spec !== null) {
     pairs.push({ key: attributes.model, value: spec.model.source });
     pairs.push({ key: attributes.dataset, value: spec.dataset.source });

@@ -41,10 +41,15 @@ test('names the furthest stage at work, or else the one that waits for a person'
   run.stage('train').state = 'running';
   assert.equal(run.current, 'train');
   run.stage('eval base').state = 'running';
-  assert.equal(run.current, 'eval base');
+  assert.equal(run.current, 'train', 'the base model is evaluated beside it');
+  run.stage('train').state = 'done';
+  assert.deepEqual([run.current, run.ahead], ['eval base', null]);
+  run.stage('train').state = 'running';
   run.park(parkedIn('train'));
   assert.equal(run.current, 'train');
   assert.equal(run.status().stage, 'train');
+  run.park(parkedIn('eval base'));
+  assert.equal(run.ahead, 'eval base');
 });
 
 test('stays parked until nobody waits any more', () => {
