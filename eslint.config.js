@@ -119,7 +119,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['activities/*/activity.ts', 'activities/{stage,heartbeat,execution}.ts'],
+    files: ['activities/*/activity.ts', 'activities/{stage,heartbeat,execution,hold-back}.ts'],
     rules: {
       '@typescript-eslint/no-restricted-imports': noImports(
         banFolders('workflows', 'workers', 'cli', 'test'),

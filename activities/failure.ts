@@ -1,6 +1,8 @@
 /** The one place where the domain's failures become Temporal's: same type, same message, details beside it. */
 import { ApplicationFailure, ApplicationFailureCategory, TemporalFailure } from '@temporalio/common';
 import { isReverieFailure, type ReverieFailure } from '../contracts/failures.ts';
+import type { HoldBack } from '../contracts/workflow-api.ts';
+import { holdBack } from './hold-back.ts';
 import { asDiskFull } from './store/disk-full.ts';
 
 /**
@@ -42,11 +44,12 @@ export function retryDelayMs({ type, details }: ReverieFailure): number | null {
   return 'killed' in details && details.killed === true ? AFTER_KILL_MS : AT_ONCE_MS;
 }
 
-/** Wraps the functions that a `create…Activities` returns, so that each fails in Temporal's terms. */
+/** Wraps the functions that a `create…Activities` returns, so that each waits and fails in Temporal's terms. */
 export function asActivities<T extends Record<string, (input: never) => Promise<unknown>>>(functions: T): T {
   const wrap =
     (run: (input: never) => Promise<unknown>) =>
-    async (input: never): Promise<unknown> => {
+    async (input: never, wait?: HoldBack): Promise<unknown> => {
+      if (wait !== undefined) await holdBack(wait);
       try {
         return await run(input);
       } catch (error) {

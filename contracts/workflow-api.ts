@@ -123,6 +123,11 @@ export interface AbortRequest {
   reason?: string;
 }
 
+/** Second argument of an activity that is tried again after a wait: it holds itself back; see activities/hold-back.ts. */
+export interface HoldBack {
+  waitSeconds: number;
+}
+
 export interface GpuUse {
   index: number;
   /** Of the time since the driver's last look; null where the GPU does not say. */

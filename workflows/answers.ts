@@ -46,7 +46,10 @@ export function answerMessages({ run, spec, runner, scope, show }: Listener): To
     resumeUpdate,
     ({ changes } = {}) => {
       const taken = hasChanges(changes);
-      if (taken) spec.change(changes);
+      if (taken) {
+        spec.change(changes);
+        runner.takeChanges();
+      }
       const parked = run.parked?.stage;
       runner.resume();
       const said = taken ? ['The changes hold from the next attempt on.'] : [];

@@ -32,7 +32,7 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
   const frugal = isFrugal();
   const show = createShow(run, () => spec.known, frugal);
   const notifier = new Notifier(run, () => spec.known, show);
-  const runner = new StageRunner(run, spec, show, notifier);
+  const runner = new StageRunner(run, spec, show, notifier, frugal);
   const stages = createStages(run, spec, runner);
   const scope = new CancellationScope();
   const told = answerMessages({ run, spec, runner, scope, show });

@@ -9,19 +9,42 @@ import type { Notifier } from './notifier.ts';
 import type { RunRecord } from './run-record.ts';
 import type { SpecInForce } from './spec-in-force.ts';
 
+/** One try at a stage, whose first activity holds itself back for so long. */
+type Attempt<T> = (waitSeconds: number) => Promise<T>;
+
+/** An attempt under way. */
+interface UnderWay {
+  scope: CancellationScope;
+  /** Until then it only waits. */
+  notBeforeMs: number;
+  isOutdated: boolean;
+}
+
 export class StageRunner {
   readonly #run: RunRecord;
   readonly #spec: SpecInForce;
   readonly #show: () => void;
   readonly #notifier: Pick<Notifier, 'tell'>;
+  readonly #frugal: boolean;
+  readonly #underWay = new Set<UnderWay>();
   readonly #atWork = new Set<Promise<void>>();
   #resumes = 0;
 
-  constructor(run: RunRecord, spec: SpecInForce, show: () => void, notifier: Pick<Notifier, 'tell'>) {
+  constructor(run: RunRecord, spec: SpecInForce, show: () => void, notifier: Pick<Notifier, 'tell'>, frugal: boolean) {
     this.#run = run;
     this.#spec = spec;
     this.#show = show;
     this.#notifier = notifier;
+    this.#frugal = frugal;
+  }
+
+  /** An attempt that still waits is made anew, since changes hold from the next attempt on. */
+  takeChanges(): void {
+    for (const attempt of this.#underWay) {
+      if (Date.now() >= attempt.notBeforeMs) continue;
+      attempt.isOutdated = true;
+      attempt.scope.cancel();
+    }
   }
 
   /** Every stage that is parked goes on. */
@@ -46,7 +69,7 @@ export class StageRunner {
   /** One stage that leaves an artifact; `note` is its line in the table. */
   async artifact<S>(
     name: StageName,
-    attempt: () => Promise<StageResult<S>>,
+    attempt: Attempt<StageResult<S>>,
     note: (summary: S) => string,
   ): Promise<StageResult<S>> {
     const result = await this.stage(name, attempt);
@@ -56,7 +79,7 @@ export class StageRunner {
   }
 
   /** One stage, to its end; throws only what ends the run or starts it over. */
-  stage<T>(name: StageName, attempt: () => Promise<T>): Promise<T> {
+  stage<T>(name: StageName, attempt: Attempt<T>): Promise<T> {
     const ending = this.#toItsEnd(name, attempt);
     const settled = ending.then(
       () => {},
@@ -67,23 +90,33 @@ export class StageRunner {
     return ending;
   }
 
-  async #toItsEnd<T>(name: StageName, attempt: () => Promise<T>): Promise<T> {
+  async #toItsEnd<T>(name: StageName, attempt: Attempt<T>): Promise<T> {
     const status = this.#run.stage(name);
+    let notBeforeMs = 0;
     for (;;) {
       status.state = 'running';
+      if (notBeforeMs > 0) status.note = `tried again from ${clockTime(notBeforeMs)} on`;
       this.#show();
+      const underWay = { scope: new CancellationScope(), notBeforeMs, isOutdated: false };
+      this.#underWay.add(underWay);
       try {
-        return await attempt();
+        const waitSeconds = Math.max(0, (notBeforeMs - Date.now()) / 1000);
+        return await underWay.scope.run(() => attempt(waitSeconds));
       } catch (error) {
+        if (underWay.isOutdated) continue;
         status.state = isCancellation(error) ? 'waiting' : 'failed';
         // What is not an activity's is a fault of this code: the workflow task fails, and a mended worker goes on.
         if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
-        await this.#judge(name, failureOf(error));
+        notBeforeMs = await this.#judge(name, failureOf(error));
+      } finally {
+        this.#underWay.delete(underWay);
+        status.note = null;
       }
     }
   }
 
-  async #judge(name: StageName, failure: StageFailure): Promise<void> {
+  /** Returns the time before which the stage is not to be tried again, or 0. */
+  async #judge(name: StageName, failure: StageFailure): Promise<number> {
     const spec = this.#spec.known;
     if (spec === null) throw runFailure(failure.type ?? 'Failed', failure.message);
     const counts = this.#run.counts(name);
@@ -94,12 +127,13 @@ export class StageRunner {
     if (decision.train) this.#spec.setTrain(decision.train);
     if (decision.leaveOutStep !== undefined) this.#run.leaveOutSteps.push(decision.leaveOutStep);
     if (decision.kind === 'park') await this.#park(name, failure, spec);
-    else if (decision.delaySeconds > 0) {
+    else if (decision.delaySeconds > 0 && !this.#frugal) {
       this.#show();
       await sleep(decision.delaySeconds * 1000, { summary: `Before ${name} is tried again` });
     }
     // All others are hits, and what was found damaged is made anew.
     if (failure.type === 'ArtifactMissing') throw new StartOver();
+    return this.#frugal && decision.delaySeconds > 0 ? Date.now() + 1000 * decision.delaySeconds : 0;
   }
 
   async #park(stage: StageName, failure: StageFailure, { policy }: RunSpec): Promise<void> {
@@ -136,6 +170,8 @@ export class StageRunner {
  */
 const LATE_MS = 30_000;
 const isSeenLate = (atMs: number): boolean => Date.now() - atMs > LATE_MS;
+
+const clockTime = (ms: number): string => `${new Date(ms).toISOString().slice(11, 19)} UTC`;
 
 /** Once a stage, lest a host whose clock is behind have its failures tried again for ever. */
 function isFromBeforeReset({ details }: StageFailure, counts: FailureCounts): boolean {

@@ -1,5 +1,6 @@
 /** The stages of a run, each as one call: its activity, the summary that the UI shows, and its line in the table. */
 
+import { isCancellation } from '@temporalio/workflow';
 import { canonicalJson } from '../contracts/canonical-json.ts';
 import type { PromoteInput, ReportInput } from '../contracts/report.ts';
 import type { RunSpecInput } from '../contracts/run-spec.ts';
@@ -50,13 +51,15 @@ function servedOrMade<S>() {
   let missed: string | null = null;
   return async (
     parameters: string,
-    lookUp: () => Promise<StageResult<S> | null>,
-    make: () => Promise<StageResult<S>>,
+    waitSeconds: number,
+    lookUp: (waitSeconds: number) => Promise<StageResult<S> | null>,
+    make: (waitSeconds: number) => Promise<StageResult<S>>,
   ): Promise<StageResult<S>> => {
-    const hit = parameters === missed ? null : await lookUp();
+    const looksUp = parameters !== missed;
+    const hit = looksUp ? await lookUp(waitSeconds) : null;
     if (hit !== null) return hit;
     try {
-      return await make();
+      return await make(looksUp ? 0 : waitSeconds);
     } catch (error) {
       if (failureOf(error).details.lookedUp === true) missed = parameters;
       throw error;
@@ -67,13 +70,15 @@ function servedOrMade<S>() {
 export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRunner) {
   async function trainOnGpu(
     inputs: Pick<TrainRequest, 'spec' | 'filtered' | 'model'>,
+    waitSeconds: number,
   ): Promise<StageResult<TrainSummary>> {
     const { seenStep, leaveOutSteps, gpuSecondsBesideTraining } = run;
     run.attempts++;
-    const call = gpu(inputs.spec, 'train', 'Fine-tune');
-    // Temporal's own retries, after preemptions, are attempts too.
+    const beginsMs = Date.now() + 1000 * waitSeconds;
+    const call = gpu(inputs.spec, 'train', 'Fine-tune', waitSeconds);
+    // Temporal's own retries, after preemptions, are attempts too; one that only held the next back is none.
     const count = (attempt: unknown): void => {
-      if (typeof attempt === 'number') run.attempts += attempt - 1;
+      if (typeof attempt === 'number') run.attempts += Math.max(0, attempt - (waitSeconds > 0 ? 2 : 1));
     };
     try {
       const result = await call.train({
@@ -85,6 +90,7 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
       count(result.attempt);
       return result;
     } catch (error) {
+      if (isCancellation(error) && Date.now() < beginsMs) run.attempts--;
       count(failureOf(error).details.attempt);
       throw error;
     }
@@ -92,8 +98,8 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
 
   return {
     async resolve(input: RunSpecInput): Promise<Sources> {
-      const resolved = await runner.stage('resolve', () =>
-        cpu('Check the run spec, pin revisions').resolve({ spec: input }),
+      const resolved = await runner.stage('resolve', (waitSeconds) =>
+        cpu('Check the run spec, pin revisions', waitSeconds).resolve({ spec: input }),
       );
       run.stage('resolve').state = 'done';
       spec.adopt(resolved.spec);
@@ -103,21 +109,23 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
     downloadDataset: ({ dataset }: Sources): Promise<StageResult<DownloadSummary>> =>
       runner.artifact(
         'download dataset',
-        () => cpu(`Download ${dataset.source}`).downloadDataset({ spec: spec.current, dataset }),
+        (waitSeconds) =>
+          cpu(`Download ${dataset.source}`, waitSeconds).downloadDataset({ spec: spec.current, dataset }),
         describeDownload,
       ),
 
     downloadModel: ({ model }: Sources): Promise<StageResult<DownloadSummary>> =>
       runner.artifact(
         'download model',
-        () => cpu(`Download ${model.source}`).downloadModel({ model }),
+        (waitSeconds) => cpu(`Download ${model.source}`, waitSeconds).downloadModel({ model }),
         describeDownload,
       ),
 
     convert: ({ artifact }: StageResult<DownloadSummary>): Promise<StageResult<ConvertSummary>> =>
       runner.artifact(
         'convert',
-        () => cpu('Map rows to prompt and response, split').convert({ spec: spec.current, dataset: artifact }),
+        (waitSeconds) =>
+          cpu('Map rows to prompt and response, split', waitSeconds).convert({ spec: spec.current, dataset: artifact }),
         describeConvert,
       ),
 
@@ -127,8 +135,8 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
     ): Promise<StageResult<FilterSummary>> =>
       runner.artifact(
         'filter',
-        () =>
-          cpu(`Keep rows of up to ${spec.current.filter.maxTokens} tokens`).filter({
+        (waitSeconds) =>
+          cpu(`Keep rows of up to ${spec.current.filter.maxTokens} tokens`, waitSeconds).filter({
             spec: spec.current,
             converted: converted.artifact,
             model: model.artifact,
@@ -138,15 +146,16 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
 
     async train({ filtered, model }: GpuInputs): Promise<StageResult<TrainSummary>> {
       const served = servedOrMade<TrainSummary>();
-      const attempt = async (): Promise<StageResult<TrainSummary>> => {
+      const attempt = async (waitSeconds: number): Promise<StageResult<TrainSummary>> => {
         const now = spec.current;
         const parameters = canonicalJson(trainParameters(now));
         run.beginTraining(parameters);
         const inputs = { spec: now, filtered: filtered.artifact, model: model.artifact };
         const result = await served(
           parameters,
-          () => cpu('Look for this training in the store').lookUpTrain(inputs),
-          () => trainOnGpu(inputs),
+          waitSeconds,
+          (wait) => cpu('Look for this training in the store', wait).lookUpTrain(inputs),
+          (wait) => trainOnGpu(inputs, wait),
         );
         // Changes that came too late were not followed; the queue is for evaluation too.
         spec.setTrain({ ...now.train, queue: spec.current.train.queue });
@@ -160,13 +169,14 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
 
     async evaluate(which: 'base' | 'tuned', { filtered, model }: GpuInputs): Promise<StageResult<EvalSummary>> {
       const served = servedOrMade<EvalSummary>();
-      const attempt = async (): Promise<StageResult<EvalSummary>> => {
+      const attempt = async (waitSeconds: number): Promise<StageResult<EvalSummary>> => {
         const inputs = { spec: spec.current, filtered: filtered.artifact, model: model.artifact };
         const result = await served(
           canonicalJson(inputs.spec.eval),
-          () => cpu(`Look for this evaluation of the ${which} model in the store`).lookUpEval(inputs),
-          () =>
-            gpu(inputs.spec, 'eval', `Evaluate the ${which} model`).evaluate({
+          waitSeconds,
+          (wait) => cpu(`Look for this evaluation of the ${which} model in the store`, wait).lookUpEval(inputs),
+          (wait) =>
+            gpu(inputs.spec, 'eval', `Evaluate the ${which} model`, wait).evaluate({
               ...inputs,
               which,
               gpuSecondsElsewhere: run.gpuSeconds,
@@ -186,14 +196,15 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
         status.state = 'skipped';
         return null;
       }
-      const call = cpu(`Compare with the champion ${spec.current.promote.name}`);
-      const verdict = await runner.stage('promote', () => call.promote(input));
+      const summary = `Compare with the champion ${spec.current.promote.name}`;
+      const verdict = await runner.stage('promote', (waitSeconds) => cpu(summary, waitSeconds).promote(input));
       Object.assign(status, { state: 'done', note: verdict.reason });
       return verdict;
     },
 
     async report(input: ReportInput): Promise<StageResult<ReportSummary>> {
-      const result = await runner.artifact('report', () => cpu('Render the report').report(input), describeReport);
+      const render = (waitSeconds: number) => cpu('Render the report', waitSeconds).report(input);
+      const result = await runner.artifact('report', render, describeReport);
       run.report = result.summary.markdown;
       return result;
     },

@@ -40,6 +40,23 @@ export const courses: Record<string, (house: TemporalHouse) => Promise<ScriptedR
     return run;
   },
 
+  /** A wait that a person's changes cut in on, so that the try which waits is made anew. */
+  async 'held-back-v1'(house) {
+    const run = await house.start(
+      'held-back-v1',
+      {},
+      {
+        train: ({ call }) => {
+          if (call === 1) throw failure('HardwareFault', { host: 'gpu-1', step: 14 });
+        },
+      },
+    );
+    await run.until('waits', ({ incidents }) => incidents.length === 1);
+    await run.resume({ changes: { train: { queue: 'reverie-big-gpu' } } });
+    await run.result();
+    return run;
+  },
+
   /** Tells a webhook that it waits, is promoted and is finished; the first word does not arrive in time. */
   async 'notified-v1'(house) {
     const notify = { url: 'https://example.org/hook', giveUpSeconds: 1 };

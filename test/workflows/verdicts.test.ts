@@ -21,6 +21,12 @@ function countEvents(events: readonly HistoryEvent[]) {
   };
 }
 
+/** As a real attempt tells that it has looked for its artifact. */
+const lookedUp = (error: Error): Error => {
+  Object.assign((error as ReverieFailure).details, { lookedUp: true });
+  return error;
+};
+
 const outOfMemory = (microBatchSize: number): Error =>
   failure(
     'OutOfMemory',
@@ -94,18 +100,16 @@ suite('a run', { concurrency: true }, () => {
     assert.deepEqual([last?.spec.policy.maxGpuHours, last?.seenStep], [4, 40]);
   });
 
-  test('takes six events for each failure that it judges, and five more where it waits first', async () => {
+  test('takes six events for each failure that it judges, also where it waits before the next try', async () => {
     const counts: Record<string, ReturnType<typeof countEvents>> = {};
-    const hung = failure('TrainerHung', { phase: 'train', seconds: 900, step: 5 });
-    const broken = failure('HardwareFault', { host: 'a', step: 5 });
+    const hung = lookedUp(failure('TrainerHung', { phase: 'train', seconds: 900, step: 5 }));
+    const broken = lookedUp(failure('HardwareFault', { host: 'a', step: 5 }));
     for (const [name, error, times] of [
       ['undisturbed', hung, 0],
       ['once', hung, 1],
       ['three times', hung, 3],
       ['after a wait', broken, 1],
     ] as const) {
-      // As a real attempt tells that it has looked for its artifact.
-      Object.assign((error as ReverieFailure).details, { lookedUp: true });
       const letGo = deferred();
       const run: ScriptedRun = await house.start(
         `history ${name}`,
@@ -128,10 +132,58 @@ suite('a run', { concurrency: true }, () => {
     }
     console.log(`history: ${JSON.stringify(counts)}`);
     const more = (name: string): number => (counts[name]?.others ?? 0) - (counts.undisturbed?.others ?? 0);
-    // Scheduled, started, failed; and a timer's start and end.
-    assert.deepEqual([more('once'), more('three times'), more('after a wait')], [3, 3 * 3, 3 + 2]);
+    // Scheduled, started, failed.
+    assert.deepEqual([more('once'), more('three times'), more('after a wait')], [3, 3 * 3, 3]);
     // With three events of a task each, six a failure; what runs beside it may share the task with it.
     for (const [name, { tasks, wakes }] of Object.entries(counts)) assert.ok(tasks <= wakes, `${name}: ${tasks} tasks`);
+  });
+
+  test('that waits before its next try says until when, and counts no attempt for the wait', async () => {
+    const run = await house.start(
+      'held back',
+      {},
+      {
+        train: ({ call }) => {
+          if (call === 1) throw lookedUp(failure('HardwareFault', { host: 'a', step: 5 }));
+        },
+      },
+    );
+    const { stages, incidents } = await run.until('waits', (status) => status.incidents.length === 1);
+    assert.match(stages.find(({ name }) => name === 'train')?.note ?? '', /^tried again from \d\d:\d\d:\d\d UTC on$/);
+    assert.match(await run.details(), /▶ \*\*train\*\* · tried again from/);
+    assert.equal(run.calls('train').length, 1);
+    const { attempts } = await run.result();
+    const begun = (await run.events()).flatMap(({ activityTaskStartedEventAttributes: started, eventTime }) =>
+      started?.attempt === 2 ? [Number(eventTime?.seconds) * 1000] : [],
+    );
+    assert.ok((begun[0] ?? 0) - Date.parse(incidents[0]?.at ?? '') >= 9_000, `${begun[0]} after ${incidents[0]?.at}`);
+    assert.deepEqual([attempts, run.calls('train').length], [2, 2]);
+    assert.match((await run.status()).stages.find(({ name }) => name === 'train')?.note ?? '', /^60 steps/);
+  });
+
+  test('takes changes over into a try that still waits, and an abort ends it at once', async () => {
+    const run = await house.start(
+      'changed while it waits',
+      {},
+      {
+        train: () => {
+          throw lookedUp(failure('DiskFull', { path: '/cache' }));
+        },
+      },
+    );
+    const waits = (tries: number) => run.until('waits', ({ incidents }) => incidents.length === tries);
+    await waits(1);
+    await run.resume({ changes: { train: { queue: 'reverie-big-gpu' } } });
+    await waits(2);
+    assert.deepEqual(
+      run.calls('train').map(({ queue }) => queue),
+      ['reverie-gpu', 'reverie-big-gpu'],
+    );
+    assert.equal((await run.status()).attempts, 3, 'two that failed, and the one that waits');
+    await run.abort({ reason: 'not worth it' });
+    assert.equal((await run.failure()).type, 'Aborted');
+    assert.equal(run.calls('train').length, 2);
+    assert.equal((await run.status()).attempts, 2);
   });
 
   test('that diverged goes back and leaves the named batches out, then parks', async () => {
