@@ -14,6 +14,14 @@ const GROWTH = 3;
 export const MOST_NOTES = { train: 8, eval: 3 };
 /** Notices an attempt, on top. */
 const MOST_NOTICES = 5;
+/** What heartbeats tell and notes, which stay in history, do not; the compiler sees that none is forgotten. */
+const LIVE_ONLY: Record<Exclude<keyof HeartbeatDetails, keyof Progress>, true> = {
+  host: true,
+  bytesRead: true,
+  bytesUploaded: true,
+  losses: true,
+  gpus: true,
+};
 /** Weight of the newest step in the smoothed speed. */
 const SMOOTHING = 0.1;
 
@@ -133,7 +141,7 @@ export class ProgressView {
   }
 
   #progress(): Progress {
-    const { host: _, bytesRead: __, bytesUploaded: ___, losses: ____, gpus: _____, ...progress } = this.details;
-    return progress;
+    const told = Object.entries(this.details).filter(([name]) => !(name in LIVE_ONLY));
+    return Object.fromEntries(told) as unknown as Progress;
   }
 }
