@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
+import { TRAIN_LOG } from '../../activities/train/tracking.ts';
 import { freePort } from '../../cli/ports.ts';
 import { findTemporal } from '../../cli/setup/temporal.mjs';
 import { stageNames } from '../../contracts/stages.ts';
@@ -206,6 +207,10 @@ test('its log and its curve, one over both attempts, are read from the store alo
   });
   t.after(() => followed.signal('SIGKILL'));
   await eventually('all of it', async () => followed.said() === stdout || null, 30_000);
+  const files = await readdir(env.REVERIE_STORE, { recursive: true });
+  const logs = files.filter((name) => name.endsWith(`/${TRAIN_LOG}`)).sort();
+  await appendFile(join(env.REVERIE_STORE, logs.at(-1) ?? ''), 'one more line\n');
+  await eventually('what has come since', async () => followed.said() === `${stdout}one more line\n` || null, 30_000);
   assert.match(followed.told(), /^Temporal at .* does not answer .*; Ctrl-C ends this\.\n$/);
   followed.signal('SIGINT');
   assert.equal((await followed.ended).code, 0, followed.told());
