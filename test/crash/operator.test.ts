@@ -76,6 +76,13 @@ async function at(handle: WorkflowHandle, step: number): Promise<Pending> {
   return (await pending(handle)) ?? assert.fail('training is not at work');
 }
 
+/** Right after a heartbeat, so that what is asked for comes back no sooner than with the next. */
+async function afterHeartbeat(handle: WorkflowHandle): Promise<void> {
+  const told = async (): Promise<string> => JSON.stringify((await pending(handle))?.beat ?? null);
+  const before = await told();
+  await eventually('a heartbeat', async () => (await told()) !== before || null);
+}
+
 const noTrainer = (): Promise<true> =>
   eventually('no trainer left', async () => (await marked(CACHE_MARK, stack.cacheDir)).length === 0 || null);
 
@@ -181,6 +188,7 @@ test('cancelled: stops within seconds, and keeps its checkpoint for the next run
   // As patient as the default: a cancellation must not wait for a third of this.
   const handle = await start(60);
   await trainedTo(stack.cacheDir, 12);
+  await afterHeartbeat(handle);
   const cancelledMs = performance.now();
   await handle.cancel();
   await assert.rejects(handle.result(), (error) => {
