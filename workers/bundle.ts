@@ -4,11 +4,11 @@
  *     node --import tsx workers/bundle.ts
  */
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundleWorkflowCode } from '@temporalio/worker';
-
-export const workflowBundlePath = join(import.meta.dirname, '..', '.reverie', 'workflow-bundle.js');
+import { bundleWorkflowCode, type WorkflowBundleOption } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { bundleFile, bundleState, sourceStamp, stampFile } from './bundle-file.mjs';
 
 export async function bundleWorkflows(): Promise<string> {
   const { code } = await bundleWorkflowCode({
@@ -18,11 +18,28 @@ export async function bundleWorkflows(): Promise<string> {
   return code;
 }
 
+/** The file where it is of these sources; else they are bundled here, since runs must not go on in other code. */
+export async function workflowBundle(log: Pick<Logger, 'warn'>): Promise<WorkflowBundleOption> {
+  const state = bundleState();
+  if (state === 'current') return { codePath: bundleFile };
+  const came = {
+    missing: 'there is no workflow bundle',
+    stale: 'the workflow bundle was made from other sources',
+  }[state];
+  log.warn(
+    { bundle: bundleFile },
+    `${came}; expected one made from workflows/ and contracts/ as they are; this worker bundles them itself, which costs it seconds and memory at every start; run \`node cli/bootstrap.mjs setup\``,
+  );
+  return { code: await bundleWorkflows() };
+}
+
 if (import.meta.filename === process.argv[1]) {
+  const stamp = sourceStamp(); // Before bundling: a source edited meanwhile makes the bundle stale, as it should.
   const code = await bundleWorkflows();
-  await mkdir(dirname(workflowBundlePath), { recursive: true });
+  await mkdir(dirname(bundleFile), { recursive: true });
   // Renamed into place: a worker that starts meanwhile reads the old one or the new one.
-  const draft = `${workflowBundlePath}.${process.pid}`;
+  const draft = `${bundleFile}.${process.pid}`;
   await writeFile(draft, code);
-  await rename(draft, workflowBundlePath);
+  await rename(draft, bundleFile);
+  await writeFile(stampFile, stamp);
 }

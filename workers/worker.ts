@@ -1,6 +1,5 @@
 /** The two kinds of workers and how they are wired: `cpu` runs workflows and light activities, `gpu` the trainer. */
 import './lean-memory.ts';
-import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -12,7 +11,7 @@ import { Artifacts } from '../activities/store/artifacts.ts';
 import { checkWritable, honoursConditionalWrites, openStore } from '../activities/store/open-store.ts';
 import { killOrphans } from '../activities/trainer/process-tree.ts';
 import { TASK_QUEUE } from '../contracts/workflow-api.ts';
-import { bundleWorkflows, workflowBundlePath } from './bundle.ts';
+import { workflowBundle } from './bundle.ts';
 import { connectWorker } from './connect.ts';
 import { versioning } from './deployment.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -146,13 +145,10 @@ async function activityDeps(
 }
 
 async function cpuOptions(deps: ActivityDeps, deployment: Environment['deployment']): Promise<WorkerOptions> {
-  const workflowBundle = existsSync(workflowBundlePath)
-    ? { codePath: workflowBundlePath }
-    : { code: await bundleWorkflows() };
   return {
     taskQueue: TASK_QUEUE,
     ...versioning(deployment),
-    workflowBundle,
+    workflowBundle: await workflowBundle(deps.log),
     activities: createCpuActivities(deps),
     // A task has ten seconds from its start: of a hundred runs that move at once, those that wait have not begun theirs.
     maxConcurrentWorkflowTaskExecutions: 10,

@@ -10,8 +10,6 @@ export const stateDir = join(root, '.reverie');
 /** The Python environment that set-up makes; REVERIE_PYTHON names another interpreter in its place. */
 export const ownPython = join(stateDir, 'python', 'bin', 'python');
 
-export const workflowBundle = join(stateDir, 'workflow-bundle.js');
-
 /**
  * Changes when any of the files or words does.
  *

@@ -15,6 +15,7 @@ before(() => {
   clone = mkdtempSync(join(tmpdir(), 'reverie-clone-'));
   for (const part of [
     'cli',
+    'workers/bundle-file.mjs',
     'package.json',
     'package-lock.json',
     'trainer/pyproject.toml',
