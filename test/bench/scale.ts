@@ -31,11 +31,14 @@ const BUSY = 50;
 /** A task is handed out by what waits a moment before. */
 const HANDING_OUT_SECONDS = 2;
 
-const limits = { workflowTaskSeconds: 1, cpuWorkerMb: 600, statusP95Ms: 50, history: 150 };
+const limits = { workflowTaskSeconds: 1, cpuWorkerMb: 600, statusP95Ms: 50, history: 150, unevenStarts: 2 };
 
-interface Training {
+/** What the GPU queue hands out: a training, or an evaluation, which has the next lower priority. */
+interface GpuTask {
+  activity: string;
   priority: number;
   fairnessKey: string;
+  /** Unix time in seconds, as `started`. */
   scheduled: number;
   started: number;
 }
@@ -94,12 +97,12 @@ async function measure({ client, env, dir, storeDir, cpu, gpu }: TestStack) {
     const seconds = (performance.now() - startedMs) / 1000;
 
     const histories = await Promise.all(handles.map(async (handle) => (await handle.fetchHistory()).events ?? []));
-    const trainings = histories.map((events, index) => ({ ...specOf(index).policy, ...trainingOf(events) }));
+    const tasks = histories.flatMap(gpuTasksOf);
     const attempts = (await readdir(join(storeDir, 'attempts'), { recursive: true })).filter((name) =>
       name.endsWith('.json'),
     );
     // From then on the runs train, wait for it, or are over; before, their data is read on the same cores.
-    const begun = Math.max(...trainings.map(({ scheduled }) => scheduled));
+    const begun = Math.max(...tasks.filter(({ activity }) => activity === 'train').map(({ scheduled }) => scheduled));
     const later = answers.filter(({ at }) => at >= begun);
     const peaks = await Promise.all([cpu, ...cpuMore].map(({ pid }) => peakMemoryMb(pid ?? 0)));
     return {
@@ -114,8 +117,8 @@ async function measure({ client, env, dir, storeDir, cpu, gpu }: TestStack) {
       statusWhileTheyBegin: times(answers.filter(({ at }) => at < begun)),
       status: times(later.filter(({ over }) => !over)),
       statusOfRunsThatAreOver: times(later.filter(({ over }) => over)),
-      startedBeforeMoreUrgent: outOfOrder(trainings as Training[]),
-      fairness: shares(trainings as Training[]),
+      startedBeforeMoreUrgent: outOfOrder(tasks),
+      fairness: shares(tasks),
     };
   } finally {
     await Promise.all([...cpuMore, ...gpuMore].map((child) => child.stop()));
@@ -146,12 +149,17 @@ function specOf(index: number): RunSpecInput {
   };
 }
 
-function trainingOf(events: HistoryEvent[]): Pick<Training, 'scheduled' | 'started'> {
-  const scheduled = events.find(({ activityTaskScheduledEventAttributes: is }) => is?.activityType?.name === 'train');
-  const started = events.find(
-    ({ activityTaskStartedEventAttributes: is }) => is && String(is.scheduledEventId) === String(scheduled?.eventId),
-  );
-  return { scheduled: secondsOf(scheduled), started: secondsOf(started) };
+function gpuTasksOf(events: HistoryEvent[]): GpuTask[] {
+  return events.flatMap((event) => {
+    const { activityType, priority } = event.activityTaskScheduledEventAttributes ?? {};
+    const activity = activityType?.name;
+    if (activity !== 'train' && activity !== 'evaluate') return [];
+    const started = events.find(
+      ({ activityTaskStartedEventAttributes: is }) => is && String(is.scheduledEventId) === String(event.eventId),
+    );
+    const sent = { priority: priority?.priorityKey ?? 0, fairnessKey: priority?.fairnessKey ?? '' };
+    return [{ activity, ...sent, scheduled: secondsOf(event), started: secondsOf(started) }];
+  });
 }
 
 function workflowTasks(events: HistoryEvent[]): number[] {
@@ -162,10 +170,10 @@ function workflowTasks(events: HistoryEvent[]): number[] {
   });
 }
 
-/** Trainings that started while a more urgent one had been waiting. */
-function outOfOrder(trainings: Training[]): number {
-  return trainings.filter((one) =>
-    trainings.some(
+/** Tasks that started while a more urgent one had been waiting. */
+function outOfOrder(tasks: GpuTask[]): number {
+  return tasks.filter((one) =>
+    tasks.some(
       (other) =>
         other.priority < one.priority &&
         other.scheduled < one.started - HANDING_OUT_SECONDS &&
@@ -174,10 +182,13 @@ function outOfOrder(trainings: Training[]): number {
   ).length;
 }
 
-/** Of each priority, how many of each team started while both teams had some waiting: even means fair. */
-function shares(trainings: Training[]) {
+/**
+ * Of each priority, how many tasks of each team started while both teams had some waiting: even means fair. Counted over
+ * trainings and evaluations alike, since the server shares out a priority and knows no difference between them.
+ */
+function shares(tasks: GpuTask[]) {
   return Array.from({ length: PRIORITIES }, (_, index) => {
-    const queue = trainings.filter(({ priority }) => priority === index + 1);
+    const queue = tasks.filter(({ priority }) => priority === index + 1);
     const contested = queue.filter(({ started }) =>
       ['small', 'large'].every((team) =>
         queue.some((other) => other.fairnessKey === team && other.scheduled < started && other.started >= started),
@@ -190,7 +201,9 @@ function shares(trainings: Training[]) {
 
 type Figures = Awaited<ReturnType<typeof measure>>;
 
-function missesOf({ done, trainedTwice, longestWorkflowTaskSeconds, mostEvents, cpuWorkerPeakMb, status }: Figures) {
+function missesOf(figures: Figures) {
+  const { done, trainedTwice, longestWorkflowTaskSeconds, mostEvents, cpuWorkerPeakMb, status } = figures;
+  const { startedBeforeMoreUrgent, fairness } = figures;
   const peak = Math.max(...cpuWorkerPeakMb);
   const checks: [boolean, string][] = [
     [done === runs, `${done} of ${runs} runs are done`],
@@ -205,6 +218,11 @@ function missesOf({ done, trainedTwice, longestWorkflowTaskSeconds, mostEvents, 
       runs < BUSY || status.p95Ms <= limits.statusP95Ms,
       `status took ${status.p95Ms.toFixed(0)} ms at the 95th percentile; at most ${limits.statusP95Ms}`,
     ],
+    [startedBeforeMoreUrgent === 0, `${startedBeforeMoreUrgent} tasks started before a more urgent one; expected none`],
+    ...fairness.map(({ priority, small, large }): [boolean, string] => [
+      Math.abs(small - large) <= limits.unevenStarts,
+      `of priority ${priority}, ${small} tasks of one team and ${large} of the other started while both waited; expected as many of each, but for ${limits.unevenStarts}`,
+    ]),
   ];
   return checks.filter(([met]) => !met).map(([, said]) => said);
 }
