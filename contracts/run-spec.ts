@@ -142,11 +142,17 @@ const trainSchema = z.strictObject({
     .describe(
       'Compile the blocks, which changes rounding as a recipe does; auto compiles on CUDA from a billion parameters on.',
     ),
+  sharding: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe(
+      'Divide weights, gradients and moments among the GPUs of a host (FSDP2) instead of holding all on each. Changes memory and speed, not what is learned; checkpoints go on either way, on any number of GPUs. auto does where a GPU cannot hold them whole; with recipe auto, before it falls back on adapters.',
+    ),
   recipe: z
     .enum(['auto', ...recipes])
     .default('auto')
     .describe(
-      'Numerics: fp32 throughout; full-fp32, fp32 weights and moments under bf16 autocast; full-bf16-sr, bf16 weights with stochastic rounding and bf16 moments; full-bf16-sr-8bit, the same with 8-bit moments; lora, adapters on a bf16 base. auto takes fp32 on a CPU, and on a GPU the first of the others that fits into its memory; a training begun keeps its recipe.',
+      'Numerics: fp32 throughout; full-fp32, fp32 weights and moments under bf16 autocast; full-bf16-sr, bf16 weights with stochastic rounding and bf16 moments; full-bf16-sr-8bit, the same with 8-bit moments; lora, adapters on a bf16 base. auto takes fp32 on a CPU, and on a GPU the first of the others that fits into its memory (see sharding); a training begun keeps its recipe.',
     ),
   lora: loraSchema
     .prefault({})

@@ -149,6 +149,7 @@ export const trainSpecSchema = z.strictObject({
   compile: z
     .enum(['auto', 'on', 'off'])
     .describe('Compile the blocks (part of the numerics); auto does on CUDA from 1e9 parameters on.'),
+  sharding: z.enum(['auto', 'on', 'off']).describe("As the run spec's train.sharding; auto is off on CPUs."),
   recipe: z
     .enum(['auto', ...recipes])
     .describe("As the run spec's train.recipe; with auto a training begun keeps the recipe of its checkpoint."),
@@ -278,6 +279,7 @@ export const eventSchema = z.discriminatedUnion('type', [
     threads: positive,
     fromStep: count.describe('0, or the step of the checkpoint resumed from.'),
     deviceMemoryBytes: count.nullable().describe('Of one GPU; null without one.'),
+    sharded: z.boolean().optional().describe('Whether ranks share weights, gradients and moments.'),
   }),
   z.strictObject({
     type: z.literal('step'),
@@ -352,7 +354,7 @@ export type HistoryRecord = z.infer<typeof historySchema>;
 
 /** `manifest.json` of a checkpoint folder `step-<n>`, written last: present and matching means complete. */
 export const checkpointManifestSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.union([z.literal(1), z.literal(2)]).describe('2: tensors may be in pieces, as ranks shared them.'),
   identity: z.string(),
   recipe: z.string().optional().describe('That the training began with; the earliest checkpoints lack it.'),
   step: count,

@@ -37,6 +37,7 @@ export function trainerSpec({
     activationCheckpointing: train.activationCheckpointing,
     activationBudget: train.activationBudget,
     compile: train.compile,
+    sharding: train.sharding,
     recipe: train.recipe,
     lora: train.lora,
     objective: train.objective,

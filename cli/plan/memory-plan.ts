@@ -14,6 +14,7 @@ const recipeSchema = z.object({
   microBatchSize: z.int(),
   maxTokens: z.int(),
   activationCheckpointing: z.boolean(),
+  isSharded: z.boolean(),
 });
 export type MemoryRecipe = z.infer<typeof recipeSchema>;
 
@@ -26,6 +27,7 @@ const hostSchema = z.object({
     weights: z.int(),
     gradients: z.int(),
     moments: z.int(),
+    gathered: z.int().describe('Of shards: what is whole at one time.'),
     castWeights: z.int(),
     activations: z.int(),
     logits: z.int(),
@@ -47,7 +49,7 @@ export interface MemoryPlan {
   asked: HostPlan;
   /** Null where it fits, and where nothing is known of the GPUs. */
   advice: string | null;
-  /** The hosts that the walkthrough names, and one H100. */
+  /** The hosts that the walkthrough names, two A100 of 40 GB, and one H100. */
   others: HostPlan[];
 }
 
@@ -65,6 +67,7 @@ const TABLE = [
   { gpus: 1, memoryGib: 23.5, gpu: 'RTX 4090' },
   { gpus: 2, memoryGib: 23.5, gpu: 'RTX 4090' },
   { gpus: 1, memoryGib: 39.4, gpu: 'A100' },
+  { gpus: 2, memoryGib: 39.4, gpu: 'A100' },
   { gpus: 1, memoryGib: 79.1, gpu: 'H100' },
   { gpus: 8, memoryGib: 79.1, gpu: 'H100' },
 ];
@@ -84,6 +87,7 @@ export async function planMemory({ spec, config, gpus, python, signal }: MemoryR
     activationCheckpointing: train.activationCheckpointing,
     activationBudget: train.activationBudget,
     compile: train.compile,
+    sharding: train.sharding,
     hosts: [here, ...TABLE],
   });
   const env = trainerPath();
@@ -108,6 +112,7 @@ function advise({ request, nearest, neededGib }: HostPlan): string {
     return `nothing fits, not even adapters with the shortest rows: use GPUs of at least ${neededGib} GiB for ${request.recipe}, or a smaller model`;
   const changes = [
     nearest.recipe !== request.recipe && `train.recipe ${nearest.recipe}`,
+    nearest.isSharded !== request.isSharded && `train.sharding ${nearest.isSharded ? 'on' : 'off'}`,
     nearest.microBatchSize !== request.microBatchSize && `train.microBatchSize ${nearest.microBatchSize}`,
     nearest.activationCheckpointing !== request.activationCheckpointing && 'train.activationCheckpointing true',
     nearest.maxTokens !== request.maxTokens && `filter.maxTokens ${nearest.maxTokens}`,

@@ -110,6 +110,7 @@ function memoryLines({ parameters, shapeFrom, asked, gpus, advice, others }: Mem
     ['weights', bytes.weights],
     ['gradients', bytes.gradients],
     ['Adam states', bytes.moments],
+    ['gathered of shards', bytes.gathered],
     ['weights cast to bf16', bytes.castWeights],
     ['activations, about', bytes.activations],
     ['logits', bytes.logits],
@@ -122,13 +123,13 @@ function memoryLines({ parameters, shapeFrom, asked, gpus, advice, others }: Mem
       .map(([kind, size]) => `  ${kind.padEnd(22)}${gigabytes(size).padStart(10)}`),
     `  ${verdict(gpus, asked.fits)}`,
     ...(advice === null ? [] : [`  → ${advice}`]),
-    '  on other hosts, each GPU with all weights:',
+    '  on other hosts:',
     ...table(others.map((host) => hostRow(host, steps))),
   ];
 }
 
-const recipeOf = ({ recipe, microBatchSize, maxTokens, activationCheckpointing }: MemoryRecipe): string =>
-  `${recipe}, micro-batch ${microBatchSize} × ${count(maxTokens)} tokens${activationCheckpointing ? ', activations recomputed' : ''}`;
+const recipeOf = ({ recipe, microBatchSize, maxTokens, activationCheckpointing, isSharded }: MemoryRecipe): string =>
+  `${recipe}${isSharded ? ' in shards' : ''}, micro-batch ${microBatchSize} × ${count(maxTokens)} tokens${activationCheckpointing ? ', activations recomputed' : ''}`;
 
 /** Optimizer steps and the rows of one; null where they are not known. */
 type Steps = { steps: number; rows: number } | null;

@@ -51,6 +51,7 @@ test('a training run writes events, history and checkpoints as the contract says
     activationCheckpointing: false,
     activationBudget: 1,
     compile: 'auto',
+    sharding: 'auto',
     recipe: 'fp32',
     lora: { rank: 4, alpha: 8 },
     objective: contract.objectiveSchema.parse({}),

@@ -6,7 +6,7 @@ All of it is a pure function of (seed, epoch or step, row number). Shapes: B row
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 import torch
@@ -43,6 +43,10 @@ class Batch:
     masked_BS: Tensor
     weights_BS: Tensor
     masked_tokens: int
+
+    def without_weight(self) -> Batch:
+        """The same passes through a model, and no gradient."""
+        return replace(self, weights_BS=torch.zeros_like(self.weights_BS))
 
     def take(self, indices: Sequence[int]) -> Batch:
         """The part of the batch with these row indices: a micro-batch."""

@@ -14,18 +14,23 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .failures import TrainerFailure, invalid
+from .pieces import Piece, Pieces, metadata_of, stored_tensors
 from .weights import split_shards
 
 MANIFEST = "manifest.json"
 HISTORY = "history.jsonl"
 
-_VERSION = 1
+_WHOLE, _IN_PIECES = 1, 2
+"""Versions of the format: earlier trainers know no pieces of tensors."""
+
 _NAME = re.compile(r"(weights|optimizer)-\d{5}-\d{5}\.safetensors|" + re.escape(HISTORY))
 """Every file that a checkpoint may have beside its manifest; above all no pickle, and no path out of the folder."""
 
@@ -63,11 +68,25 @@ class Checkpoint:
     def weight_files(self) -> list[Path]:
         return [self.folder / name for name in self.files if name.startswith("weights-")]
 
-    def optimizer_tensors(self) -> dict[str, Tensor]:
-        names = [name for name in self.files if name.startswith("optimizer-")]
+    def optimizer_tensors(self, pieces: Pieces = MappingProxyType({})) -> dict[str, Tensor]:
+        """All of them; of those in `pieces` the rows that they tell."""
+        files = [self.folder / name for name in self.files if name.startswith("optimizer-")]
+
+        def read(file: Path) -> list[tuple[str, int, Tensor]]:
+            found = []
+            for name, stored, rows in stored_tensors(file):
+                wanted = pieces.get(name, Piece(0, stored.shape[0] if stored.shape else 1, stored.shape))
+                start, stop = max(stored.start, wanted.start), min(stored.stop, wanted.stop)
+                if start < stop:
+                    found.append((name, start, rows(start, stop)))
+            return found
+
         with ThreadPoolExecutor(_READ_AT_ONCE, "shard") as pool:
-            parts = list(pool.map(lambda name: load_file(self.folder / name), names))
-        return {name: tensor for part in parts for name, tensor in part.items()}
+            found = sorted((run for runs in pool.map(read, files) for run in runs), key=lambda run: run[:2])
+        runs: dict[str, list[Tensor]] = {}
+        for name, _, rows in found:
+            runs.setdefault(name, []).append(rows)
+        return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in runs.items()}
 
 
 def checkpoint_folder(parent: Path, step: int) -> Path:
@@ -91,17 +110,24 @@ def share_of(names_and_bytes: Mapping[str, int], rank: int, ranks: int) -> list[
     return mine
 
 
-def write_tensors(folder: Path, state: Mapping[str, Mapping[str, Tensor]], rank: int) -> list[FileEntry]:
-    """Writes `<kind>-<rank>-<number>.safetensors` shards, synced, and takes their hashes; a few at once."""
+def write_tensors(
+    folder: Path, state: Mapping[str, Mapping[str, Tensor]], rank: int, pieces: Mapping[str, Pieces]
+) -> list[FileEntry]:
+    """Writes `<kind>-<rank>-<number>.safetensors` shards, synced, and takes their hashes; a few at once. `pieces`, by
+    kind, are of tensors that are not whole."""
     shards = {
-        folder / f"{kind}-{rank:05d}-{number:05d}.safetensors": {name: tensors[name] for name in names}
+        folder / f"{kind}-{rank:05d}-{number:05d}.safetensors": (
+            {name: tensors[name] for name in names},
+            metadata_of({name: pieces[kind][name] for name in names if name in pieces[kind]}),
+        )
         for kind, tensors in state.items()
         for number, names in enumerate(split_shards(tensors, _SHARD_BYTES))
         if names
     }
 
     def write(path: Path) -> FileEntry:
-        save_file(shards[path], path)  # Straight from the tensors' memory, without another copy of them.
+        tensors, metadata = shards[path]
+        save_file(tensors, path, metadata)  # Straight from the tensors' memory, without another copy of them.
         return seal(path)
 
     with ThreadPoolExecutor(_SHARDS_AT_ONCE, "shard") as pool:
@@ -130,10 +156,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_manifest(
-    folder: Path, identity: str, recipe: str, step: int, validation_loss: float | None, entries: list[FileEntry]
+    folder: Path,
+    identity: str,
+    recipe: str,
+    step: int,
+    validation_loss: float | None,
+    entries: list[FileEntry],
+    *,
+    in_pieces: bool = False,
 ) -> None:
     manifest = {
-        "version": _VERSION,
+        "version": _IN_PIECES if in_pieces else _WHOLE,
         "identity": identity,
         "recipe": recipe,
         "step": step,
@@ -157,11 +190,11 @@ def open_checkpoint(folder: Path, identity: str) -> Checkpoint:
     try:
         if manifest is None:
             raise _damaged(folder, "no readable manifest.json", "one, written last")
-        if manifest["version"] != _VERSION:
+        if manifest["version"] not in (_WHOLE, _IN_PIECES):
             raise invalid(
                 f"checkpoint {folder}",
                 f"version {manifest['version']!r}",
-                f"version {_VERSION}, all that this trainer knows",
+                f"version {_WHOLE} or {_IN_PIECES}, all that this trainer knows",
                 "upgrade the trainer to the release that wrote it; nothing is wrong with the checkpoint",
             )
         if manifest["identity"] != identity:

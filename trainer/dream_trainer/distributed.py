@@ -1,8 +1,4 @@
-"""Ranks: one process, or several that share each global batch (torchrun's environment; gloo on CPUs, NCCL on GPUs).
-
-Weights are replicated here. Sharded weights (FSDP2) would wrap the model in the loop and replace `sum_gradients`;
-everything else speaks of ranks only.
-"""
+"""Ranks: one process, or several that share each global batch (torchrun's environment; gloo on CPUs, NCCL on GPUs)."""
 
 from __future__ import annotations
 
@@ -53,7 +49,8 @@ class Ranks:
             dist.destroy_process_group()
 
     def sum_gradients(self, grads: Sequence[Tensor]) -> None:
-        """Sums gradients over ranks in flat buckets, in the order of the parameters: always the same sums."""
+        """Sums gradients over ranks in flat buckets, in the order of the parameters: always the same sums. For those of
+        parameters that every rank holds whole; shards have been summed when they come."""
         if self.count == 1:
             return
         bucket: list[Tensor] = []

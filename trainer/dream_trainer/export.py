@@ -53,7 +53,8 @@ def export(model: Path, to: Path, report_file: Path | None, licence: str, code: 
     Tokenizer.load(model, config)  # Refuses one that is of another model.
     partial = to.with_name(to.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    digest = save_model(exported_tensors(load_model(model, torch.bfloat16, "cpu"), torch.bfloat16), model, partial)
+    tensors = dict(exported_tensors(load_model(model, torch.bfloat16, "cpu"), torch.bfloat16))
+    digest = save_model(tensors, model, partial)
     fields = json.loads((model / "config.json").read_text(encoding="utf-8"))
     fields["torch_dtype"] = "bfloat16"
     fields["auto_map"] = {

@@ -1,8 +1,10 @@
-"""Which recipe an attempt trains by, and whether it fits into the GPU: told before anything is loaded."""
+"""Which recipe an attempt trains by, whether its state is sharded, and whether it fits into the GPUs: told before
+anything is loaded."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
 
@@ -16,37 +18,45 @@ from .memory import (
     Request,
     Shape,
     bytes_by_kind,
-    choose_recipe,
+    choose,
     fits,
     nearest_fit,
+    smallest,
 )
-from .recipes import BY_PREFERENCE, RECIPES, Recipe
+from .recipes import RECIPES, Recipe
 from .spec import TrainSpec
 
 
-def recipe_for(
-    spec: TrainSpec, config: DreamConfig, resumed: Checkpoint | None, gpu_memory_bytes: int | None
-) -> Recipe:
-    """That asked for. `auto` takes fp32 on a CPU and the most exact that fits into a GPU, but a training begun keeps
-    its recipe on whatever host it comes to. Raises InvalidSpec where that is another, OutOfMemory where it cannot fit.
+@dataclass(frozen=True)
+class Fit:
+    recipe: Recipe
+    is_sharded: bool
+
+
+def fit(
+    spec: TrainSpec, config: DreamConfig, resumed: Checkpoint | None, gpu_memory_bytes: int | None, ranks: int = 1
+) -> Fit:
+    """As asked for. A recipe `auto` is fp32 on a CPU and the most exact that fits into GPUs, but a training begun keeps
+    its recipe on whatever host it comes to; sharding `auto` is off on CPUs and where each GPU can hold the whole state.
+    Raises InvalidSpec where the recipe is another, OutOfMemory where it cannot fit.
     """
     asked = spec.recipe
     begun = (resumed.recipe or asked) if resumed else asked
     if asked not in ("auto", begun):
         raise invalid("spec, recipe", asked, f"{begun}, that of the checkpoint", "start anew to change the recipe")
     if gpu_memory_bytes is None:
-        return RECIPES["fp32" if begun == "auto" else begun]
+        return Fit(RECIPES["fp32" if begun == "auto" else begun], spec.sharding == "on" and ranks > 1)
     shape = Shape.of(config)
-    request = request_of(spec, shape)
-    if begun == "auto":
-        begun = choose_recipe(shape, request, gpu_memory_bytes) or BY_PREFERENCE[-1]
-    request = dataclasses.replace(request, recipe=begun)
-    if not fits(shape, request, gpu_memory_bytes):
-        raise too_small(shape, request, gpu_memory_bytes)
-    return RECIPES[begun]
+    request = request_of(spec, shape, ranks)
+    if begun != "auto":
+        request = dataclasses.replace(request, recipe=begun)
+    chosen = choose(shape, request, spec.sharding, gpu_memory_bytes) or smallest(request, spec.sharding)
+    if not fits(shape, chosen, gpu_memory_bytes):
+        raise too_small(shape, chosen, gpu_memory_bytes)
+    return Fit(RECIPES[chosen.recipe], chosen.is_sharded)
 
 
-def request_of(spec: TrainSpec, shape: Shape) -> Request:
+def request_of(spec: TrainSpec, shape: Shape, ranks: int) -> Request:
     return Request(
         spec.recipe,
         min(spec.micro_batch_size, spec.global_batch_size),
@@ -55,6 +65,7 @@ def request_of(spec: TrainSpec, shape: Shape) -> Request:
         spec.activation_budget,
         spec.compile == "on" or (spec.compile == "auto" and shape.parameters >= COMPILED_FROM_PARAMETERS),
         spec.lora.rank,
+        ranks,
     )
 
 
@@ -74,6 +85,7 @@ def changes(asked: Request, near: Request) -> str:
     """As fields of the run spec."""
     told = {
         "train.recipe": (asked.recipe, near.recipe),
+        "train.sharding": ("on" if asked.is_sharded else "off", "on" if near.is_sharded else "off"),
         "train.microBatchSize": (asked.micro_batch_size, near.micro_batch_size),
         "train.activationCheckpointing": (asked.activation_checkpointing, near.activation_checkpointing),
         "train.activationBudget": (asked.activation_budget, near.activation_budget),

@@ -12,13 +12,15 @@ from .linear import Linear
 from .linear_cross_entropy import weighted_cross_entropy
 from .model import DreamModel
 from .objective import masked_cross_entropy, masked_places
+from .sharding import is_sharded
 
 
 def clear_gradients(model: DreamModel) -> None:
     """Before the first micro-batch of a step. Autograd's gradients are taken as they come: nothing to clear, nothing
-    to add them to. The large ones of a compiled model in bf16 are zeroed, for its products to add to."""
+    to add them to. The large ones of a compiled model in bf16 are zeroed, for its products to add to; not those of a
+    sharded one, which leave each block for the ranks that keep them."""
     model.zero_grad(set_to_none=True)
-    if not model.is_compiled:
+    if not model.is_compiled or is_sharded(model):
         return
     for module in model.modules():
         # Float32 weights are those of autocast, whose products are of another type than their gradients.

@@ -14,7 +14,7 @@ from .failures import EXIT_PREEMPTED
 _POLL_SECONDS = 0.05
 
 
-def launch(ranks: int, argv: list[str]) -> int:
+def launch(ranks: int, argv: list[str], module: str = "dream_trainer") -> int:
     """Runs `python -m dream_trainer *argv` `ranks` times. SIGTERM goes to all; the first failure ends the others."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -37,7 +37,7 @@ def launch(ranks: int, argv: list[str]) -> int:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
         }
-        children.append(subprocess.Popen([sys.executable, "-m", "dream_trainer", *argv], env=environment))
+        children.append(subprocess.Popen([sys.executable, "-m", module, *argv], env=environment))
         if terminated:  # The signal came while this child was not yet in the list.
             children[-1].send_signal(signal.SIGTERM)
     while True:

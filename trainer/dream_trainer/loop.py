@@ -10,6 +10,8 @@ import json
 import resource
 import shutil
 import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,19 @@ from .distributed import Ranks, own_device
 from .divergence import WINDOW, check_divergence
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
-from .fit import gpu_memory_bytes, recipe_for
+from .fit import fit, gpu_memory_bytes
 from .gradients import accumulate_gradients, clear_gradients
 from .lora import exported_tensors
+from .micro_batches import micro_batches, stand_ins
 from .optimizer import Optimizer, build_optimizer, clip_factor, gradient_norm, gradients, learning_rate
+from .pieces import Piece
 from .preflight import preflight
 from .process import Termination
 from .saver import Saver
+from .sharding import follow_compiled, gathered, is_sharded, reshard, shard
 from .spec import TrainSpec
 from .tokenizer import Tokenizer
-from .trained_model import fill, outline, trained_tensors
+from .trained_model import fill, outline, trained_pieces, trained_tensors
 from .validation import validation_loss
 from .weights import save_model, stored_dtype, weights_sha256
 
@@ -112,18 +117,21 @@ class Attempt:
             self.steps = min(self.steps, spec.max_steps)
 
         self.export_dtype = stored_dtype(spec.model)
-        self.recipe = recipe_for(spec, config, resumed, gpu_memory_bytes(ranks.device))
-        self.autocast = self.recipe.autocast
+        chosen = fit(spec, config, resumed, gpu_memory_bytes(ranks.device), ranks.count)
+        self.recipe, self.autocast = chosen.recipe, chosen.recipe.autocast
         self.model = outline(config, self.recipe, spec)
-        shapes = self._state(build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed))
-        self.saver = Saver(run_dir, spec.identity, self.recipe.name, ranks, events, shapes)
+        if chosen.is_sharded:
+            shard(self.model, ranks)
+        shapes = build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed)
+        pieces = self._pieces(shapes)
+        self.saver = Saver(run_dir, spec.identity, self.recipe.name, ranks, events, self._state(shapes), pieces)
         self.saver.saved_step = resumed.step if resumed else None
         fill(self.model, self.recipe, spec, resumed, ranks.device)
         self.model.activation_checkpointing = spec.activation_checkpointing
         self.model.train()
         self.optimizer = build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed)
         if resumed:
-            self.optimizer.restore(resumed.optimizer_tensors())
+            self.optimizer.restore(resumed.optimizer_tensors(self.optimizer.pieces))
         self._compile(len(rows))
         self.cadence = Cadence(spec.checkpoint, time.monotonic())
         self._tell_plan(len(rows))
@@ -171,11 +179,15 @@ class Attempt:
         while self.step < until_step:
             self._train_step()
         self._phase("export")
+        hashes: dict[str, str] = {}
+        for kind, tensors in self._state(self.optimizer).items():
+            pieces = self._pieces(self.optimizer)[kind]
+            whole = ((name, gathered(tensor, pieces.get(name)).cpu()) for name, tensor in tensors.items())
+            hashes[f"{kind}Sha256"] = weights_sha256(self._on_rank_0(whole))
+        exported = weights_sha256(self._on_rank_0(exported_tensors(self.model, self.export_dtype)))
         if self.ranks.rank == 0:
-            state = self._state(self.optimizer)
-            hashes = {f"{kind}Sha256": weights_sha256(tensors) for kind, tensors in state.items()}
             self.events.emit("state", step=self.step, **hashes)
-            self._tell_done(weights_sha256(exported_tensors(self.model, self.export_dtype)), self.run_dir)
+            self._tell_done(exported, self.run_dir)
         return 0
 
     def _train_step(self) -> tuple[bool, bool]:
@@ -190,18 +202,16 @@ class Attempt:
         left_out = step in spec.leave_out_steps
         share = 0.0
         if not left_out:
-            shares = [self._micro_batches(rank, len(batch.rows)) for rank in range(self.ranks.count)]
-            share = accumulate_gradients(
-                self.model,
-                batch,
-                shares[self.ranks.rank],
-                spec.objective.normalisation,
-                micro_batches=sum(len(chunks) for chunks in shares),
-                autocast=self.autocast,
-            )
+            shares = self._shares(len(batch.rows))
+            how = {"micro_batches": sum(len(chunks) for chunks in shares), "autocast": self.autocast}
+            own, normalisation = shares[self.ranks.rank], spec.objective.normalisation
+            share = accumulate_gradients(self.model, batch, own, normalisation, **how)
+            if is_sharded(self.model):
+                others = stand_ins(batch, shares, self.ranks.rank)
+                accumulate_gradients(self.model, batch.without_weight(), others, normalisation, **how)
         grads = gradients(self.model)
         if not left_out:
-            self.ranks.sum_gradients(grads)
+            self.ranks.sum_gradients([grad for grad in grads if not is_sharded(grad)])
         due = self.ranks.rank == 0 and self.cadence.due(step, time.monotonic(), self.saver.ready)
         loss, stop, save = self.ranks.sum(share, float(self.termination.requested), float(due))
         norm = gradient_norm(grads)
@@ -239,19 +249,24 @@ class Attempt:
             spec.activation_budget if spec.activation_checkpointing else 1.0,
             whole_rows=not lengths_vary and spec.max_tokens % BLOCK == 0 and spec.max_tokens >= 2 * BLOCK,
         )
+        follow_compiled(self.model)
         sizes = {min(rows, spec.global_batch_size), rows % spec.global_batch_size}
-        shares = [self._micro_batches(rank, size) for size in sizes for rank in range(self.ranks.count)]
-        micro_batches = {len(chunk) for chunks in shares for chunk in chunks}
-        shapes = warm_up_shapes(micro_batches, spec.max_tokens, lengths_vary)
+        shares = [share for size in sizes for share in self._shares(size)]
+        row_counts = {len(chunk) for chunks in shares for chunk in chunks}
+        shapes = warm_up_shapes(row_counts, spec.max_tokens, lengths_vary)
         warm_up(self.model, shapes, autocast=self.autocast)
+        reshard(self.model)
 
-    def _micro_batches(self, rank: int, rows: int) -> list[list[int]]:
-        mine = list(range(rank, rows, self.ranks.count))
-        size = self.spec.micro_batch_size
-        return [mine[start : start + size] for start in range(0, len(mine), size)]
+    def _shares(self, rows: int) -> list[list[list[int]]]:
+        """Every rank's micro-batches of a batch of so many rows."""
+        count = self.ranks.count
+        return [micro_batches(rows, self.spec.micro_batch_size, rank, count) for rank in range(count)]
 
     def _state(self, optimizer: Optimizer) -> dict[str, dict[str, torch.Tensor]]:
         return {"weights": trained_tensors(self.model), "optimizer": optimizer.tensors}
+
+    def _pieces(self, optimizer: Optimizer) -> dict[str, dict[str, Piece]]:
+        return {"weights": trained_pieces(self.model), "optimizer": optimizer.pieces}
 
     def _validation_due(self) -> bool:
         if not self.validation_rows or self.validated_step == self.step:
@@ -262,16 +277,19 @@ class Attempt:
     def _validate(self) -> None:
         self._phase("validation")
         started = time.monotonic()
-        loss = validation_loss(
-            self.model,
-            self.validation_rows,
-            self.spec.objective,
-            seed=self.spec.seed,
-            batch_size=self.spec.micro_batch_size,
-            ranks=self.ranks,
-            autocast=self.autocast,
-            preempted=lambda: self.termination.requested,
-        )
+        try:
+            loss = validation_loss(
+                self.model,
+                self.validation_rows,
+                self.spec.objective,
+                seed=self.spec.seed,
+                batch_size=self.spec.micro_batch_size,
+                ranks=self.ranks,
+                autocast=self.autocast,
+                preempted=lambda: self.termination.requested,
+            )
+        finally:  # Whatever is saved next is shards.
+            reshard(self.model)
         self.validation, self.validated_step = loss, self.step
         self.history.append(json.dumps({"type": "validation", "step": self.step, "loss": loss}))
         seconds = time.monotonic() - started
@@ -288,15 +306,24 @@ class Attempt:
     def _export(self) -> None:
         """The model as a Hugging Face folder, `RUN_DIR/model`; and `RUN_DIR/history.jsonl`, the curve to its end."""
         self._phase("export")
+        tensors = self._on_rank_0(exported_tensors(self.model, self.export_dtype))
         if self.ranks.rank:
             return
         folder, partial = self.run_dir / "model", self.run_dir / "model.partial"
         for stale in (folder, partial):
             shutil.rmtree(stale, ignore_errors=True)
-        digest = save_model(exported_tensors(self.model, self.export_dtype), self.spec.model, partial)
+        digest = save_model(tensors, self.spec.model, partial)
         partial.rename(folder)
         (self.run_dir / "history.jsonl").write_text("".join(line + "\n" for line in self.history), encoding="utf-8")
         self._tell_done(digest, folder)
+
+    def _on_rank_0(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """All of them; the other ranks keep none, and only help to gather what is sharded."""
+        if self.ranks.rank == 0:
+            return dict(tensors)
+        if is_sharded(self.model):
+            deque(tensors, maxlen=0)
+        return {}
 
     def _tell_done(self, digest: str, path: Path) -> None:
         self.events.emit(
@@ -339,6 +366,7 @@ class Attempt:
             "threads": torch.get_num_threads(),
             "fromStep": self.step,
             "deviceMemoryBytes": gpu_memory_bytes(device),
+            "sharded": is_sharded(self.model),
         }
         self.events.emit("plan", **plan)
 

@@ -6,12 +6,14 @@ Hu et al., 2021. A starts random, keyed by the seed; B starts at zero, so that t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .model import DreamModel
+from .sharding import gathered, local, piece_of
 from .spec import LoraSpec
 
 
@@ -31,9 +33,9 @@ class LoraLinear(nn.Linear):
         inner = F.linear(x, self.lora_A.to(x.dtype))
         return super().forward(x) + F.linear(inner, self.lora_B.to(x.dtype)) * self.scale
 
-    def merged(self) -> Tensor:
-        """The weight in float32 with what was learned added to it."""
-        return self.weight.detach().float() + self.scale * (self.lora_B.detach() @ self.lora_A.detach())
+    def merged(self, weight: Tensor) -> Tensor:
+        """The whole weight in float32 with what was learned added to it."""
+        return weight.float() + self.scale * (self.lora_B.detach() @ self.lora_A.detach())
 
 
 def add_adapters(model: DreamModel, spec: LoraSpec) -> None:
@@ -60,14 +62,13 @@ def start_adapters(model: DreamModel, seed: int, device: torch.device) -> None:
             module.lora_B = nn.Parameter(torch.zeros(module.lora_B.shape, device=device))
 
 
-def exported_tensors(model: DreamModel, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The model's tensors by Hugging Face name, in `dtype` and host memory; adapters are merged into their weights."""
-    tensors = {
-        name: parameter.detach().to(device="cpu", dtype=dtype)
-        for name, parameter in model.named_parameters()
-        if not is_adapter(name)
-    }
-    for name, module in model.named_modules():
-        if isinstance(module, LoraLinear):
-            tensors[f"{name}.weight"] = module.merged().to(device="cpu", dtype=dtype)
-    return tensors
+def exported_tensors(model: DreamModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """The model's tensors by Hugging Face name, in `dtype` and host memory, one by one; adapters are merged into their
+    weights. Of a sharded model all ranks ask for them together: each is whole on the device while it is told."""
+    adapted = {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
+    for name, parameter in model.named_parameters():
+        if not is_adapter(name):
+            whole = gathered(local(parameter), piece_of(parameter))
+            if name in adapted:
+                whole = adapted[name].merged(whole)
+            yield name, whole.to(device="cpu", dtype=dtype)

@@ -1,6 +1,6 @@
 """What training holds in the memory of each GPU, by kind, and which recipe fits. Needs no torch.
 
-Every rank holds all weights, so that more GPUs divide a batch and not this. `reverie plan` asks it through
+More GPUs divide a batch, and where they share the weights (`sharding`) the state too. `reverie plan` asks it through
 `python -m dream_trainer plan`, the trainer before it loads anything.
 """
 
@@ -92,6 +92,9 @@ class Request:
     """Share of its activations that a compiled block keeps where activations are recomputed at all."""
     is_compiled: bool
     lora_rank: int = 16
+    gpus: int = 1
+    is_sharded: bool = False
+    """Whether weights, gradients and moments are divided among the GPUs."""
 
     @property
     def kept_share(self) -> float:
@@ -115,10 +118,14 @@ def bytes_by_kind(shape: Shape, asked: Request) -> dict[str, int]:
     kept = asked.kept_share
     # A block that is recomputed comes back whole for its backward pass, one at a time.
     activations = tokens * (shape.layers * (stream + kept * max(0, block - stream)) + (1 - kept) * block)
+    # Norms and biases, which are not divided, are some 0.01 %; adapters are small, and whole on each.
+    shares = asked.gpus if asked.is_sharded else 1
+    trained_shares = 1 if recipe.lora else shares
     kinds = {
-        "weights": shape.parameters * weight_bytes + adapters * _FP32,
-        "gradients": trained * gradient_bytes,
-        "moments": 2 * trained * moment_bytes,
+        "weights": shape.parameters * weight_bytes / shares + adapters * _FP32,
+        "gradients": trained * gradient_bytes / trained_shares,
+        "moments": 2 * trained * moment_bytes / trained_shares,
+        "gathered": _gathered(shape, recipe, weight_bytes) if shares > 1 else 0,
         # Embeddings are looked up, not multiplied.
         "castWeights": _BF16 * (shape.parameters - shape.embeddings) if recipe.autocast else 0,
         "activations": activations,
@@ -126,6 +133,14 @@ def bytes_by_kind(shape: Shape, asked: Request) -> dict[str, int]:
     }
     whole = {kind: round(size) for kind, size in kinds.items()}
     return {**whole, "total": sum(whole.values())}
+
+
+def _gathered(shape: Shape, recipe: Recipe, weight_bytes: int) -> int:
+    """Embeddings, head and two blocks, one of them on its way; as much of gradients that are not yet summed, less that
+    of the head, which stands beside the logits."""
+    ends = shape.embeddings * (1 if shape.is_tied else 2)
+    weights = ends + 2 * shape.block_parameters
+    return weight_bytes * (weights + (0 if recipe.lora else weights - shape.embeddings))
 
 
 def _logits(shape: Shape, asked: Request, tokens: int) -> int:
@@ -158,18 +173,38 @@ def needed_gib(shape: Shape, asked: Request) -> int:
     return -(-(bytes_by_kind(shape, asked)["total"] + RESERVED_BYTES) // GIB)
 
 
-def choose_recipe(shape: Shape, asked: Request, memory_bytes: float) -> str | None:
-    """What `auto` takes: the most exact recipe that fits with the micro-batch or a divisor of it."""
-    for name in BY_PREFERENCE:
-        for size in _divisors(asked.micro_batch_size):
-            if fits(shape, dataclasses.replace(asked, recipe=name, micro_batch_size=size), memory_bytes):
-                return name
+def choose(shape: Shape, asked: Request, sharding: str, memory_bytes: float) -> Request | None:
+    """The request with what `auto` takes for its recipe and for `sharding`: the first way that fits with the
+    micro-batch or a divisor of it. None where none does.
+
+    The most exact recipe comes first whose state each GPU can hold whole, as a training may have to go on with fewer of
+    them; then those that only fit in shards; adapters come last."""
+    for way in _ways(asked, sharding):
+        if any(
+            fits(shape, dataclasses.replace(way, micro_batch_size=size), memory_bytes)
+            for size in _divisors(asked.micro_batch_size)
+        ):
+            return way
     return None
+
+
+def smallest(asked: Request, sharding: str) -> Request:
+    """Where nothing fits: what comes nearest to it."""
+    return list(_ways(asked, sharding))[-1]
+
+
+def _ways(asked: Request, sharding: str) -> Iterator[Request]:
+    shared = {"off": (False,), "on": (True,), "auto": (False, True)}[sharding] if asked.gpus > 1 else (False,)
+    kinds = (BY_PREFERENCE[:-1], BY_PREFERENCE[-1:]) if asked.recipe == "auto" else ((asked.recipe,),)
+    for recipes in kinds:
+        for is_sharded in shared:
+            for recipe in recipes:
+                yield dataclasses.replace(asked, recipe=recipe, is_sharded=is_sharded)
 
 
 def nearest_fit(shape: Shape, asked: Request, memory_bytes: float) -> Request | None:
     """The nearest request that fits: smaller micro-batches first, which change nothing that is learned, then recomputed
-    activations, then less exact recipes, then shorter rows. None where nothing does."""
+    activations, then sharding, then less exact recipes, then shorter rows. None where nothing does."""
     return next((near for near in _nearer(asked) if fits(shape, near, memory_bytes)), None)
 
 
@@ -177,16 +212,18 @@ def _nearer(asked: Request) -> Iterator[Request]:
     rest = BY_PREFERENCE[BY_PREFERENCE.index(asked.recipe) + 1 :] if asked.recipe in BY_PREFERENCE else BY_PREFERENCE
     for cut in (1, 2, 4):  # A row that is cut further no longer holds an answer.
         for recipe in (asked.recipe, *rest):
-            for budget in dict.fromkeys((asked.kept_share, min(asked.kept_share, 0.5), 0)):
-                for size in _divisors(asked.micro_batch_size):
-                    yield dataclasses.replace(
-                        asked,
-                        recipe=recipe,
-                        micro_batch_size=size,
-                        max_tokens=max(1, asked.max_tokens // cut),
-                        activation_checkpointing=budget < 1,
-                        activation_budget=budget if asked.is_compiled and budget < 1 else asked.activation_budget,
-                    )
+            for is_sharded in dict.fromkeys((asked.is_sharded, asked.gpus > 1)):
+                for budget in dict.fromkeys((asked.kept_share, min(asked.kept_share, 0.5), 0)):
+                    for size in _divisors(asked.micro_batch_size):
+                        yield dataclasses.replace(
+                            asked,
+                            recipe=recipe,
+                            is_sharded=is_sharded,
+                            micro_batch_size=size,
+                            max_tokens=max(1, asked.max_tokens // cut),
+                            activation_checkpointing=budget < 1,
+                            activation_budget=budget if asked.is_compiled and budget < 1 else asked.activation_budget,
+                        )
 
 
 def _divisors(number: int) -> list[int]:

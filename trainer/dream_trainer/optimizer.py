@@ -7,16 +7,23 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
+from .pieces import Piece
 from .recipes import Recipe
 from .rounded_adamw import RoundedAdamW
+from .sharding import is_sharded, local, piece_of, sum_over_ranks
 from .spec import OptimizerSpec
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Optimizer(Protocol):
-    """AdamW with all that outlives a process in `tensors`, by parameter name; they stay the same objects."""
+    """AdamW with all that outlives a process in `tensors`, by parameter name; they stay the same objects. Of those in
+    `pieces` this rank has some rows."""
 
     tensors: dict[str, Tensor]
+    pieces: dict[str, Piece]
 
     def update(self, step: int, rate: float, factor: Tensor | None = None) -> None:
         """Changes the weights by their gradients, each multiplied by `factor`."""
@@ -34,43 +41,49 @@ def build_optimizer(model: nn.Module, spec: OptimizerSpec, recipe: Recipe, seed:
 
 
 class Fp32AdamW:
-    """Torch's, fused: one kernel for all tensors. `tensors`: `exp_avg.NAME`, `exp_avg_sq.NAME`, and `updates`, its own
+    """Torch's, fused: one kernel for all tensors. `tensors`: `exp_avg.NAME`, `exp_avg_sq.NAME`, and `updates`, its
     count of steps."""
 
     def __init__(self, model: nn.Module, spec: OptimizerSpec) -> None:
-        parameters = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-        # Torch checks devices where it is told to fuse, and a model of shapes has none.
-        is_real = parameters[0][1].device.type != "meta"
-        self._adamw = torch.optim.AdamW(
-            [parameter for _, parameter in parameters],
-            lr=spec.learning_rate,
-            betas=(spec.beta1, spec.beta2),
-            eps=spec.epsilon,
-            weight_decay=spec.weight_decay,
-            fused=is_real,
-        )
-        # Torch makes its state at the first step; a checkpoint may come before it.
-        updates = torch.zeros((), dtype=torch.float32, device=parameters[0][1].device)
-        self.tensors: dict[str, Tensor] = {"updates": updates}
-        for name, parameter in parameters:
-            moments = {moment: torch.zeros_like(parameter) for moment in ("exp_avg", "exp_avg_sq")}
-            self.tensors |= {f"{moment}.{name}": tensor for moment, tensor in moments.items()}
-            self._adamw.state[parameter] = {"step": updates.clone(), **moments}
+        self._parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self._spec = spec
+        device = self._parameters[0][1].device
+        self.tensors: dict[str, Tensor] = {"updates": torch.zeros((), dtype=torch.float32, device=device)}
+        self.pieces: dict[str, Piece] = {}
+        for name, parameter in self._parameters:
+            piece = piece_of(parameter)
+            for moment in _MOMENTS:
+                self.tensors[f"{moment}.{name}"] = torch.zeros_like(local(parameter))
+                if piece:
+                    self.pieces[f"{moment}.{name}"] = piece
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
-        for state in self._adamw.state.values():
-            state["step"].copy_(tensors["updates"])
 
+    @torch.no_grad()
     def update(self, step: int, rate: float, factor: Tensor | None = None) -> None:
+        grads = [local(parameter.grad) for _, parameter in self._parameters if parameter.grad is not None]
         if factor is not None:
-            grads = [p.grad for group in self._adamw.param_groups for p in group["params"] if p.grad is not None]
             torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage]
-        for group in self._adamw.param_groups:
-            group["lr"] = rate
-        self._adamw.step()
-        self.tensors["updates"] += 1
+        spec, updates = self._spec, self.tensors["updates"]
+        adamw(
+            [local(parameter) for _, parameter in self._parameters],
+            grads,
+            *([self.tensors[f"{moment}.{name}"] for name, _ in self._parameters] for moment in _MOMENTS),
+            max_exp_avg_sqs=[],
+            # Torch counts for each parameter by itself, in place.
+            state_steps=list(updates.repeat(len(self._parameters)).unbind()),
+            fused=True,
+            amsgrad=False,
+            beta1=spec.beta1,
+            beta2=spec.beta2,
+            lr=rate,
+            weight_decay=spec.weight_decay,
+            eps=spec.epsilon,
+            maximize=False,
+        )
+        updates += 1
 
 
 def learning_rate(spec: OptimizerSpec, step: int, steps: int) -> float:
@@ -95,7 +108,15 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 
 def gradient_norm(grads: list[Tensor]) -> Tensor:
-    """L2 norm over all gradients, in float32 whatever they are held in."""
+    """L2 norm over all gradients, in float32 whatever they are held in; the same on all ranks."""
+    shards = [local(grad) for grad in grads if is_sharded(grad)]
+    if not shards:
+        return _norm(grads)
+    square = sum_over_ranks(_norm(shards).square())
+    return (square + _norm([grad for grad in grads if not is_sharded(grad)]).square()).sqrt()
+
+
+def _norm(grads: list[Tensor]) -> Tensor:
     # Not in torch's list of public names, but what its own norm is made of.
     norms = torch._foreach_norm(grads, 2, dtype=torch.float32)  # pyright: ignore[reportPrivateImportUsage]
     return torch.linalg.vector_norm(torch.stack(norms))

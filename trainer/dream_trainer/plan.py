@@ -1,9 +1,9 @@
 """`python -m dream_trainer plan < REQUEST`: whether training fits, by JSON on standard input; answers with JSON.
 
 The request: `config` (fields of config.json, null for Dream 7B's), `recipe`, `loraRank`, `microBatchSize`,
-`globalBatchSize`, `maxTokens`, `activationCheckpointing`, `activationBudget`, `compile`, and `hosts`, a list of
-{gpus, memoryGib, gpu}. The answer tells for each host which recipe was looked at, its bytes by kind, whether they fit,
-and the nearest change that would make them fit.
+`globalBatchSize`, `maxTokens`, `activationCheckpointing`, `activationBudget`, `compile`, `sharding`, and `hosts`, a
+list of {gpus, memoryGib, gpu}. The answer tells for each host which recipe was looked at, its bytes by kind, whether
+they fit, and the nearest change that would make them fit.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from .memory import (
     Request,
     Shape,
     bytes_by_kind,
-    choose_recipe,
+    choose,
     fits,
     nearest_fit,
     needed_gib,
+    smallest,
     tokens_per_second,
 )
 from .recipes import BY_PREFERENCE
@@ -60,7 +61,8 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "parameters": shape.parameters,
         "hosts": [
-            _on_host(shape, _shared(request, asked["globalBatchSize"], host["gpus"]), host) for host in asked["hosts"]
+            _on_host(shape, _shared(request, asked["globalBatchSize"], host["gpus"]), asked["sharding"], host)
+            for host in asked["hosts"]
         ],
     }
 
@@ -68,7 +70,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
 def _shared(request: Request, global_batch_size: int, gpus: int) -> Request:
     """A rank has no more rows of a step than its share of the global batch."""
     share = -(-global_batch_size // gpus)
-    return dataclasses.replace(request, micro_batch_size=min(request.micro_batch_size, share))
+    return dataclasses.replace(request, micro_batch_size=min(request.micro_batch_size, share), gpus=gpus)
 
 
 def shape_of(fields: dict[str, Any]) -> Shape:
@@ -77,13 +79,13 @@ def shape_of(fields: dict[str, Any]) -> Shape:
     return Shape.of(DreamConfig.parse({"max_position_embeddings": 1, "model_type": "Dream", **fields, **tokens}))
 
 
-def _on_host(shape: Shape, request: Request, host: dict[str, Any]) -> dict[str, Any]:
+def _on_host(shape: Shape, request: Request, sharding: str, host: dict[str, Any]) -> dict[str, Any]:
     memory_bytes = host["memoryGib"] and host["memoryGib"] * GIB
-    looked_at = request
-    if request.recipe == "auto":
-        chosen = choose_recipe(shape, request, memory_bytes) if memory_bytes else None
-        # Without a GPU to ask about, the first choice; where nothing fits, the smallest.
-        looked_at = dataclasses.replace(request, recipe=chosen or BY_PREFERENCE[-1 if memory_bytes else 0])
+    if memory_bytes:
+        looked_at = choose(shape, request, sharding, memory_bytes) or smallest(request, sharding)
+    else:  # Without a GPU to ask about, the first choice.
+        first = BY_PREFERENCE[0] if request.recipe == "auto" else request.recipe
+        looked_at = dataclasses.replace(request, recipe=first, is_sharded=sharding == "on" and request.gpus > 1)
     fit = fits(shape, looked_at, memory_bytes) if memory_bytes else None
     near = nearest_fit(shape, looked_at, memory_bytes) if memory_bytes else None
     speed = tokens_per_second(shape, near, host.get("gpu") or "") if near else None
@@ -106,4 +108,5 @@ def _told(request: Request) -> dict[str, Any]:
         "activationCheckpointing": request.activation_checkpointing,
         "activationBudget": request.activation_budget,
         "isCompiled": request.is_compiled,
+        "isSharded": request.is_sharded,
     }

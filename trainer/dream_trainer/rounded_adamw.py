@@ -5,6 +5,7 @@ Weights may lie on any device; on a GPU the update is one compiled kernel a tens
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import quantised
+from .pieces import Piece
 from .quantised import BLOCK, blocks_of
 from .rounding import high_half, low_half, mix, random_bits, round_to_bf16, step_key
+from .sharding import first_element, local, piece_of
 from .spec import OptimizerSpec
 
 _CHUNK = 2**24
@@ -27,14 +30,19 @@ State = dict[str, Tensor]
 
 class RoundedAdamW:
     """`tensors` has the state by parameter name: `exp_avg.NAME`, `exp_avg_sq.NAME` (with `…_scale.NAME` in 8 bits), and
-    `updates`, the count of steps taken."""
+    `updates`, the count of steps taken. Of a sharded parameter it has this rank's rows, and draws their bits by their
+    places in the whole."""
 
     def __init__(self, model: nn.Module, spec: OptimizerSpec, *, seed: int, is_8bit: bool) -> None:
         self._parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._spec, self._seed, self._is_8bit = spec, seed, is_8bit
         self.tensors: State = {"updates": torch.zeros((), dtype=torch.float32)}
+        self.pieces: dict[str, Piece] = {}
         for name, parameter in self._parameters:
-            self.tensors |= self._zeros(name, parameter.detach())
+            zeros = self._zeros(name, local(parameter))
+            self.tensors |= zeros
+            if piece := piece_of(parameter):
+                self.pieces |= {key: _of_blocks(piece) if "_scale." in key else piece for key in zeros}
         device = self._parameters[0][1].device
         update = update_8bit if is_8bit else update_bf16
         # Sizes differ by tensor: one kernel for all of them, whose arithmetic is each element's own.
@@ -77,15 +85,15 @@ class RoundedAdamW:
         )
         numbers = torch.cat((numbers, numbers.new_ones(1) if factor is None else factor.float().view(1)))
         chunks = [
-            (name, parameter, start, (*step_key(self._seed, step, index), start))
+            (name, parameter, start, (*step_key(self._seed, step, index), first_element(parameter) + start))
             for index, (name, parameter) in enumerate(self._parameters)
-            for start in range(0, parameter.numel(), self._chunk)
+            for start in range(0, local(parameter).numel(), self._chunk)
         ]
         keys = torch.tensor([key for *_, key in chunks], dtype=torch.int32, device=device)
         for (name, parameter, start, _), key_3 in zip(chunks, keys, strict=True):
             assert parameter.grad is not None
             part = slice(start, start + self._chunk)
-            weights_W, grads_W = (tensor.view(-1)[part] for tensor in (parameter.detach(), parameter.grad))
+            weights_W, grads_W = (local(tensor).view(-1)[part] for tensor in (parameter, parameter.grad))
             moments = [self.tensors[f"{moment}.{name}"].view(-1)[part] for moment in ("exp_avg", "exp_avg_sq")]
             if not self._is_8bit:
                 self._update(weights_W, grads_W, *moments, key_3, numbers)
@@ -105,6 +113,13 @@ class RoundedAdamW:
         if missing:
             for tensor, whole in zip(own, padded, strict=True):
                 tensor.copy_(whole[: tensor.numel()])
+
+
+def _of_blocks(piece: Piece) -> Piece:
+    """Which scales belong to rows that begin with a block."""
+    elements = math.prod(piece.shape[1:])
+    ends = (piece.start * elements // BLOCK, blocks_of(piece.stop * elements))
+    return Piece(*ends, (blocks_of(math.prod(piece.shape)),))
 
 
 def _compiled(update: Callable[..., None]) -> Callable[..., None]:

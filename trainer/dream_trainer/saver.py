@@ -1,12 +1,13 @@
 """Saves checkpoints behind training: the loop waits for the copy to host memory, a thread writes and hashes it.
 
-Each rank writes a share of the tensors and then a note `rank-<r>.json` with their hashes; rank 0 waits for all notes,
-writes the manifest and renames the folder. Ranks share the run directory.
+Each rank writes its rows of what is sharded, a share of the other tensors, and then a note `rank-<r>.json` with their
+hashes; rank 0 waits for all notes, writes the manifest and renames the folder. Ranks share the run directory.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -16,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,6 +39,7 @@ from .checkpoint import (
 from .classify import classify
 from .distributed import Ranks
 from .events import Events
+from .pieces import Pieces
 
 KEEP_NEWEST = 2
 HOLD = ".hold"
@@ -65,17 +68,39 @@ class _Save:
 
 
 class Saver:
-    def __init__(self, run_dir: Path, identity: str, recipe: str, ranks: Ranks, events: Events, state: State) -> None:
-        """`state` tells the shapes alone, so that buffers can be allocated while the state is still being loaded."""
+    def __init__(
+        self,
+        run_dir: Path,
+        identity: str,
+        recipe: str,
+        ranks: Ranks,
+        events: Events,
+        state: State,
+        pieces: Mapping[str, Pieces] = MappingProxyType({}),
+    ) -> None:
+        """`state` tells the shapes alone, so that buffers can be allocated while the state is still being loaded;
+        `pieces`, by kind, of which tensors this rank has some rows: it writes these itself."""
         self._parent = run_dir / "checkpoints"
         self._identity, self._recipe = identity, recipe
         self._ranks = ranks
         self._events = events
+        self._pieces = {kind: pieces.get(kind, {}) for kind in state}
         self._share = {
-            kind: share_of({name: tensor.nbytes for name, tensor in tensors.items()}, ranks.rank, ranks.count)
+            kind: [
+                *share_of(
+                    {name: tensor.nbytes for name, tensor in tensors.items() if name not in self._pieces[kind]},
+                    ranks.rank,
+                    ranks.count,
+                ),
+                *sorted(self._pieces[kind]),
+            ]
             for kind, tensors in state.items()
         }
-        state_bytes = sum(tensor.nbytes for tensors in state.values() for tensor in tensors.values())
+        state_bytes = sum(
+            tensor.itemsize * math.prod(self._pieces[kind][name].shape if name in self._pieces[kind] else tensor.shape)
+            for kind, tensors in state.items()
+            for name, tensor in tensors.items()
+        )
         self._buffers = BufferSets(self._mine(state), 2 if state_bytes <= TWO_BUFFERS_BYTES else 1, ranks.device)
         self._writer = ThreadPoolExecutor(1, "save")
         self._under_way: deque[tuple[int, Future[None]]] = deque()
@@ -150,7 +175,8 @@ class Saver:
                 self._await_notes(partial)  # The folder is not removed while another rank writes into it.
             entries += self._take_notes(partial)
             entries.append(write_text(partial / HISTORY, save.history))
-            write_manifest(partial, self._identity, self._recipe, save.step, save.validation_loss, entries)
+            told = (self._identity, self._recipe, save.step, save.validation_loss, entries)
+            write_manifest(partial, *told, in_pieces=any(self._pieces.values()))
             sync_folder(partial)
             if folder.exists():  # Left by an earlier attempt in the same run directory: the same bytes again.
                 shutil.rmtree(folder)
@@ -177,7 +203,7 @@ class Saver:
             share = {
                 kind: {name: save.buffers[f"{kind}/{name}"] for name in names} for kind, names in self._share.items()
             }
-            entries = write_tensors(partial, share, rank)
+            entries = write_tensors(partial, share, rank, self._pieces)
         except BaseException as error:
             if rank > 0:
                 for file in partial.glob(f"*-{rank:05d}-*"):  # On a full disk the note finds room in their place.

@@ -80,6 +80,7 @@ class TrainSpec:
     activation_checkpointing: bool = required(boolean)
     activation_budget: float = required(number(low=0, high=1))
     compile: str = required(choice("auto", "on", "off"))
+    sharding: str = required(choice("auto", "on", "off"))
     recipe: str = required(choice("auto", *RECIPES))
     lora: LoraSpec = required(nested(LoraSpec))
     objective: ObjectiveSpec = required(nested(ObjectiveSpec))

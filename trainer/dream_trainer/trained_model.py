@@ -9,7 +9,9 @@ from .checkpoint import Checkpoint
 from .config import DreamConfig
 from .lora import add_adapters, is_adapter, start_adapters
 from .model import DreamModel
+from .pieces import Piece
 from .recipes import Recipe
+from .sharding import local, piece_of
 from .spec import TrainSpec
 from .weights import load_weights, weight_files
 
@@ -37,5 +39,11 @@ def fill(model: DreamModel, recipe: Recipe, spec: TrainSpec, resumed: Checkpoint
 
 
 def trained_tensors(model: DreamModel) -> dict[str, Tensor]:
-    """What the optimizer changes, and a checkpoint keeps."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    """What the optimizer changes, and a checkpoint keeps; of shards this rank's rows."""
+    return {name: local(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def trained_pieces(model: DreamModel) -> dict[str, Piece]:
+    """Which rows those are."""
+    trained = {name: piece_of(parameter) for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {name: piece for name, piece in trained.items() if piece}

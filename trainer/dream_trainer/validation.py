@@ -16,6 +16,7 @@ from .distributed import Ranks
 from .failures import Preempted
 from .model import DreamModel, visible_positions
 from .objective import masked_cross_entropy, masked_places, token_weights
+from .sharding import is_sharded
 from .spec import ObjectiveSpec
 
 
@@ -39,10 +40,10 @@ def validation_loss(
     for number in range(rounds):
         if ranks.sum(float(preempted()))[0]:
             raise Preempted
-        index = number * ranks.count + ranks.rank
-        if index >= len(batches):
+        index, is_counted = number * ranks.count + ranks.rank, True
+        if index >= len(batches) and not is_sharded(model):
             continue
-        members = batches[index]
+        members = batches[min(index, len(batches) - 1)]
         places = max(rows[row].tokens for row in members)
         clean_BS = torch.full((len(members), places), config.pad_token_id)
         attention_BS = torch.zeros(len(members), places, dtype=torch.bool)
@@ -52,8 +53,12 @@ def validation_loss(
             length = len(ids_S)
             clean_BS[line, :length], attention_BS[line, :length] = ids_S, True
             masked_BS[line, :length], weights_BS[line, :length] = masked_S, weights_S
-        if not masked_BS.any():
-            continue
+        if index >= len(batches) or not masked_BS.any():
+            if not is_sharded(model):
+                continue
+            # Other ranks cannot gather without this one: it goes along, with a place that counts for nothing.
+            masked_BS, weights_BS, is_counted = torch.zeros_like(masked_BS), torch.zeros_like(weights_BS), False
+            masked_BS[0, 0] = True
         visible_BS = None if attention_BS.all() else attention_BS
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             losses_M = masked_cross_entropy(
@@ -65,7 +70,7 @@ def validation_loss(
                 clean_BS[masked_BS].to(device),
             )
         loss += (losses_M.double() * weights_BS[masked_BS].to(device)).sum().item()
-        masked_tokens += int(masked_BS.sum())
+        masked_tokens += int(masked_BS.sum()) if is_counted else 0
     loss, masked_tokens_of_all = ranks.sum(loss, float(masked_tokens))
     return loss / masked_tokens_of_all if masked_tokens_of_all else 0.0
 

@@ -16,6 +16,8 @@ from torch import Tensor
 from .config import DreamConfig
 from .failures import invalid
 from .model import DreamModel
+from .pieces import Piece, stored_tensors
+from .sharding import as_shard, piece_of
 
 SHARD_BYTES = 4_000_000_000
 
@@ -76,33 +78,41 @@ def load_weights(
     is_loaded: Callable[[str], bool] = lambda name: True,
 ) -> None:
     """Fills a model (also one on the meta device) with tensors by Hugging Face name: all of them, or those that
-    `is_loaded` says."""
-    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters() if is_loaded(name)}
+    `is_loaded` says. Of a shard only its own rows are read."""
+    expected = {name: parameter for name, parameter in model.named_parameters() if is_loaded(name)}
     state: dict[str, Tensor] = {}
+    to_come: dict[str, int] = {}
     for path in files:
         try:
-            with safe_open(path, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118 (not a dict)
-                    if name not in expected:
-                        if name.endswith("rotary_emb.inv_freq") or (
-                            name == "lm_head.weight" and model.config.tie_word_embeddings
-                        ):
-                            continue
-                        raise invalid(f"{path}, tensor {name}", "a tensor", "none of that name", "use a Dream model")
-                    tensor = tensors.get_tensor(name)
-                    if tuple(tensor.shape) != expected[name]:
-                        raise invalid(
-                            f"{path}, tensor {name}",
-                            f"shape {list(tensor.shape)}",
-                            f"{list(expected[name])} by config.json",
-                            "use weights and config.json of one model",
-                        )
-                    state[name] = tensor.to(device=device, dtype=dtype)
-                    if state[name].isnan().any():
-                        raise invalid(f"{path}, tensor {name}", "NaN", "numbers", "download the model again")
+            for name, stored, rows in stored_tensors(path):
+                if name not in expected:
+                    if name.endswith("rotary_emb.inv_freq") or (
+                        name == "lm_head.weight" and model.config.tie_word_embeddings
+                    ):
+                        continue
+                    raise invalid(f"{path}, tensor {name}", "a tensor", "none of that name", "use a Dream model")
+                parameter = expected[name]
+                if stored.shape != tuple(parameter.shape):
+                    raise invalid(
+                        f"{path}, tensor {name}",
+                        f"shape {list(stored.shape)}",
+                        f"{list(parameter.shape)} by config.json",
+                        "use weights and config.json of one model",
+                    )
+                mine = piece_of(parameter) or Piece(0, parameter.shape[0], stored.shape)
+                start, stop = max(stored.start, mine.start), min(stored.stop, mine.stop)
+                if start >= stop:
+                    continue
+                if name not in state:
+                    state[name] = torch.empty(mine.stop - mine.start, *stored.shape[1:], dtype=dtype, device=device)
+                    to_come[name] = mine.stop - mine.start
+                part = state[name][start - mine.start : stop - mine.start].copy_(rows(start, stop))
+                to_come[name] -= stop - start
+                if part.isnan().any():
+                    raise invalid(f"{path}, tensor {name}", "NaN", "numbers", "download the model again")
         except SafetensorError as error:
             raise invalid(str(path), f"a damaged file ({error})", "safetensors", "download the model again") from error
-    missing = sorted(expected.keys() - state.keys())
+    missing = sorted(name for name in expected if to_come.get(name, 1) > 0)
     if missing:
         raise invalid(
             "model weights",
@@ -110,6 +120,7 @@ def load_weights(
             f"{len(expected)} tensors by config.json",
             "download the model again",
         )
+    state = {name: as_shard(tensor, expected[name]) for name, tensor in state.items()}
     if model.config.tie_word_embeddings and "model.embed_tokens.weight" in state:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
     model.load_state_dict(state, assign=True, strict=False)  # Names were compared above.

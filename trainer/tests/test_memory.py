@@ -14,7 +14,7 @@ import torch
 from dream_trainer.checkpoint import Checkpoint
 from dream_trainer.config import DreamConfig
 from dream_trainer.failures import TrainerFailure
-from dream_trainer.fit import recipe_for
+from dream_trainer.fit import fit
 from dream_trainer.lora import add_adapters
 from dream_trainer.memory import (
     DREAM_7B,
@@ -22,7 +22,7 @@ from dream_trainer.memory import (
     Request,
     Shape,
     bytes_by_kind,
-    choose_recipe,
+    choose,
     fits,
     nearest_fit,
     needed_gib,
@@ -90,7 +90,47 @@ def test_is_within_5_percent_of_peaks_measured(micro_batch: int, budget: float, 
     ("gib", "recipe"), [(24, "lora"), (40, "lora"), (80, "full-bf16-sr"), (141, "full-fp32"), (12, None)]
 )
 def test_auto_takes_the_most_exact_recipe_that_fits(gib: int, recipe: str | None) -> None:
-    assert choose_recipe(DREAM_7B, WALKTHROUGH, gib * GIB) == recipe
+    chosen = choose(DREAM_7B, WALKTHROUGH, "auto", gib * GIB)
+    assert (chosen and chosen.recipe) == recipe
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gib", "sharding", "recipe", "is_sharded"),
+    [
+        (2, 23.5, "auto", "lora", False),
+        (2, 23.5, "on", "lora", True),
+        (8, 23.5, "auto", "full-bf16-sr", True),
+        (2, 39.4, "auto", "full-bf16-sr-8bit", True),
+        (2, 39.4, "off", "lora", False),
+        (8, 79.1, "auto", "full-bf16-sr", False),
+        (8, 79.1, "on", "full-fp32", True),
+        (1, 79.1, "on", "full-bf16-sr", False),
+    ],
+)
+def test_auto_shards_what_fits_no_gpu_whole_before_it_falls_back_on_adapters(
+    gpus: int, gib: float, sharding: str, recipe: str, is_sharded: bool
+) -> None:
+    """A recipe that each GPU holds whole comes first, since a training may go on with fewer of them."""
+    chosen = choose(DREAM_7B, dataclasses.replace(WALKTHROUGH, gpus=gpus), sharding, gib * GIB)
+    assert chosen and (chosen.recipe, chosen.is_sharded) == (recipe, is_sharded)
+
+
+def test_shards_divide_the_state_and_gather_embeddings_head_and_two_blocks() -> None:
+    asked = dataclasses.replace(WALKTHROUGH, recipe="full-bf16-sr-8bit", gpus=8)
+    whole, shards = (
+        bytes_by_kind(DREAM_7B, dataclasses.replace(asked, is_sharded=is_sharded)) for is_sharded in (False, True)
+    )
+    for kind in STATE:
+        assert shards[kind] == pytest.approx(whole[kind] / 8, rel=1e-6)
+    weights = 2 * (2 * DREAM_7B.embeddings + 2 * DREAM_7B.block_parameters)
+    assert whole["gathered"] == 0 and weights < shards["gathered"] < 2 * weights
+    assert shards["activations"] == whole["activations"]
+    # A recipe asked for by name is sharded where it must be, and the remedy for one that is not says so.
+    whole_only = dataclasses.replace(asked, recipe="full-fp32", micro_batch_size=1)
+    near = nearest_fit(DREAM_7B, whole_only, 79.1 * GIB)
+    assert near and near.recipe == "full-fp32" and near.is_sharded
+    chosen = choose(DREAM_7B, whole_only, "auto", 79.1 * GIB)
+    assert chosen == near
 
 
 def test_names_the_nearest_change_that_fits_and_every_answer_fits() -> None:
@@ -118,6 +158,7 @@ def test_the_command_answers_without_torch(tmp_path: Path) -> None:
         "activationCheckpointing": True,
         "activationBudget": 0.5,
         "compile": "auto",
+        "sharding": "auto",
         "hosts": [{"gpus": 4, "memoryGib": 80, "gpu": None}, {"gpus": 1, "memoryGib": None, "gpu": None}],
     }
     code = "import sys; from dream_trainer.__main__ import main; status = main(['plan']); "
@@ -138,6 +179,7 @@ def test_the_command_answers_without_torch(tmp_path: Path) -> None:
         "activationCheckpointing": True,
         "activationBudget": 0.5,
         "isCompiled": False,
+        "isSharded": False,
     }
     assert second["fits"] is None and second["nearest"] is None
 
@@ -158,20 +200,19 @@ def test_a_gpu_that_is_too_small_is_told_before_anything_loads_with_the_recipe_t
     ):
         spec = spec_of(tmp_path, recipe=recipe, activationCheckpointing=True)
         with pytest.raises(TrainerFailure, match="found a GPU of") as refused:
-            recipe_for(spec, config, None, int(gib * GIB))
+            fit(spec, config, None, int(gib * GIB))
         assert refused.value.kind == "OutOfMemory" and remedy in refused.value.message
-    assert recipe_for(spec_of(tmp_path, activationCheckpointing=True), config, None, int(79.1 * GIB)).name == (
-        "full-bf16-sr"
-    )
+    chosen = fit(spec_of(tmp_path, activationCheckpointing=True), config, None, int(79.1 * GIB))
+    assert chosen.recipe.name == "full-bf16-sr"
 
 
 def test_a_training_begun_keeps_its_recipe_on_another_host(tmp_path: Path) -> None:
     begun = Checkpoint(3, tmp_path, [], [], "full-bf16-sr-8bit")
     spec = spec_of(tmp_path, activationCheckpointing=True)
-    assert recipe_for(spec, config_7b(), begun, 200 * GIB).name == "full-bf16-sr-8bit"
-    assert recipe_for(spec, config_7b(), begun, None).name == "full-bf16-sr-8bit"
-    assert recipe_for(spec, config_7b(), None, 200 * GIB).name == "full-fp32"
-    assert recipe_for(spec, config_7b(), None, None).name == "fp32"
+    assert fit(spec, config_7b(), begun, 200 * GIB).recipe.name == "full-bf16-sr-8bit"
+    assert fit(spec, config_7b(), begun, None).recipe.name == "full-bf16-sr-8bit"
+    assert fit(spec, config_7b(), None, 200 * GIB).recipe.name == "full-fp32"
+    assert fit(spec, config_7b(), None, None).recipe.name == "fp32"
 
 
 def config_7b() -> DreamConfig:
@@ -199,3 +240,21 @@ def test_is_within_5_percent_of_what_this_trainer_took_on_an_h100() -> None:
         kept = figure["keptShare"]
         asked = Request(figure["recipe"], figure["microBatchSize"], 2048, kept < 1, kept, False)
         assert bytes_by_kind(DREAM_7B, asked)["total"] / GIB == pytest.approx(figure["peakGib"], rel=0.05), figure
+
+
+def test_a_training_is_sharded_as_asked_and_where_it_must_be(tmp_path: Path) -> None:
+    config = config_7b()
+    for sharding, ranks, gib, is_sharded in (
+        ("auto", 2, 48, True),
+        ("auto", 2, 160, False),
+        ("on", 2, 160, True),
+        ("on", 1, 160, False),
+        ("auto", 2, None, False),
+        ("on", 2, None, True),
+    ):
+        spec = spec_of(tmp_path, activationCheckpointing=True, sharding=sharding)
+        chosen = fit(spec, config, None, gib and int(gib * GIB), ranks)
+        assert chosen.is_sharded == is_sharded, (sharding, ranks, gib)
+    spec = spec_of(tmp_path, activationCheckpointing=True, sharding="off", recipe="full-bf16-sr")
+    with pytest.raises(TrainerFailure, match=r"set train\.sharding on"):
+        fit(spec, config, None, 48 * GIB, 2)

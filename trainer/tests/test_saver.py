@@ -191,10 +191,10 @@ def test_a_share_that_could_not_be_written_fails_the_save_on_every_rank_alike(
 ) -> None:
     write = saver_module.write_tensors
 
-    def full_for_one(folder: Path, share: Any, rank: int) -> Any:
+    def full_for_one(folder: Path, share: Any, rank: int, pieces: Any) -> Any:
         if rank == failing:
             raise OSError(28, "No space left on device")
-        return write(folder, share, rank)
+        return write(folder, share, rank, pieces)
 
     monkeypatch.setattr(saver_module, "write_tensors", full_for_one)
     ranks = [Ranks(rank, 2, torch.device("cpu")) for rank in (0, 1)]

@@ -313,7 +313,7 @@ REFUSED = {
     "a missing file": ("expected every file of its manifest", True),
     "no manifest": ("no readable manifest.json", True),
     "another training": ("identity tiny; expected other, that of this training; resume from a checkpoint of", False),
-    "a newer trainer": ("version 2; expected version 1, all that this trainer knows; upgrade the trainer", False),
+    "a newer trainer": ("version 3; expected version 1 or 2, all that this trainer knows; upgrade the trainer", False),
 }
 
 
@@ -336,7 +336,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused_and_only_the_damaged_one_is_
     elif case == "another training":
         spec["identity"] = "other"
     else:
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 2, "surprise": {}}))
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 3, "surprise": {}}))
     found = incident(train_here(spec, tmp_path / "run", expect=2))
     told, damaged = REFUSED[case]
     assert found["kind"] == "InvalidSpec" and told in found["message"]

@@ -91,6 +91,7 @@ def make_spec(folder: Path, **changes: Any) -> dict[str, Any]:
         "activationCheckpointing": False,
         "activationBudget": 1,
         "compile": "auto",
+        "sharding": "auto",
         "recipe": "auto",
         "lora": {"rank": 4, "alpha": 8},
         "objective": {},

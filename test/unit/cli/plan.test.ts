@@ -178,11 +178,14 @@ test('tells what it can where the Hub is not reached, and exits with 2', async (
   assert.deepEqual(made.training, { isExact: false, rows: 36, stepsPerEpoch: 5, steps: 10 });
   assert.equal(made.memory?.parameters, 7_615_616_512);
   assert.equal(made.memory?.shapeFrom, 'Dream 7B as published');
-  const answers = made.memory?.others.map(({ gpus, gpu, nearest }) => `${gpus} ${gpu} ${nearest?.recipe}`);
+  const answers = made.memory?.others.map(
+    ({ gpus, gpu, nearest }) => `${gpus} ${gpu} ${nearest?.recipe}${nearest?.isSharded ? ' in shards' : ''}`,
+  );
   assert.deepEqual(answers, [
     '1 RTX 4090 lora',
     '2 RTX 4090 lora',
     '1 A100 lora',
+    '2 A100 full-bf16-sr in shards',
     '1 H100 full-bf16-sr',
     '8 H100 full-bf16-sr',
   ]);

@@ -42,6 +42,7 @@ const decides: Record<string, string[]> = {
   'train.microBatchSize': [],
   'train.activationCheckpointing': [],
   'train.activationBudget': [],
+  'train.sharding': [],
   'train.validateEverySteps': [],
   'train.checkpointEverySteps': [],
   'train.spikeFactor': [],
