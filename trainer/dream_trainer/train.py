@@ -42,7 +42,13 @@ def start(command: str, argv: list[str], arguments: argparse.Namespace) -> int:
     die_with_parent()
     if arguments.ranks > 1 and "RANK" not in os.environ:
         return launch(arguments.ranks, [command, *argv])
-    return attempt(arguments.spec, arguments.run_dir, getattr(arguments, "until", None))
+    status = attempt(arguments.spec, arguments.run_dir, getattr(arguments, "until", None))
+    if "RANK" in os.environ:
+        # All is written. Torch's threads, torn down by the interpreter, now and then abort a rank that shared weights.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def attempt(spec_file: Path, run_dir: Path, replay_until: int | None = None) -> int:
