@@ -10,7 +10,7 @@ export const searchAttributes = {
 
 export const searchAttributeMeanings: Record<keyof typeof searchAttributes, string> = {
   ReverieStage:
-    'The stage at work, or the one that waits for a person; the training while the base model is evaluated beside it.',
+    'The furthest stage that the run has come to, or the one that waits for a person; the training while the base model is evaluated beside it.',
   ReverieState: 'running, parked, done, unchanged, aborted, expired or failed.',
   ReverieModel: 'model.source of the run spec.',
   ReverieDataset: 'dataset.source of the run spec.',

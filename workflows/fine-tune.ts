@@ -33,7 +33,7 @@ export async function fineTune(input: RunSpecInput = {}): Promise<RunResult> {
   const show = createShow(run, () => spec.known, frugal);
   const notifier = new Notifier(run, () => spec.known, show);
   const runner = new StageRunner(run, spec, show, notifier, frugal);
-  const stages = createStages(run, spec, runner);
+  const stages = createStages(run, spec, runner, frugal);
   const scope = new CancellationScope();
   const told = answerMessages({ run, spec, runner, scope, show });
 

@@ -44,10 +44,10 @@ interface GpuInputs {
 
 /**
  * From the store or from a GPU worker. The look-up is on the CPU queue: a GPU task is scheduled only on a miss. An
- * attempt that failed has looked by itself, so before the next one of the same parameters nobody asks again: that would
- * double what a failure costs in history.
+ * attempt looks by itself, so before the next one of the same parameters nobody asks again: that would double what a
+ * failure costs in history. Before `frugal`, only a failure could say that it had looked.
  */
-function servedOrMade<S>() {
+function servedOrMade<S>(frugal: boolean) {
   let missed: string | null = null;
   return async (
     parameters: string,
@@ -58,6 +58,7 @@ function servedOrMade<S>() {
     const looksUp = parameters !== missed;
     const hit = looksUp ? await lookUp(waitSeconds) : null;
     if (hit !== null) return hit;
+    if (frugal) missed = parameters;
     try {
       return await make(looksUp ? 0 : waitSeconds);
     } catch (error) {
@@ -67,7 +68,7 @@ function servedOrMade<S>() {
   };
 }
 
-export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRunner) {
+export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRunner, frugal: boolean) {
   async function trainOnGpu(
     inputs: Pick<TrainRequest, 'spec' | 'filtered' | 'model'>,
     waitSeconds: number,
@@ -145,7 +146,7 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
       ),
 
     async train({ filtered, model }: GpuInputs): Promise<StageResult<TrainSummary>> {
-      const served = servedOrMade<TrainSummary>();
+      const served = servedOrMade<TrainSummary>(frugal);
       const attempt = async (waitSeconds: number): Promise<StageResult<TrainSummary>> => {
         const now = spec.current;
         const parameters = canonicalJson(trainParameters(now));
@@ -168,7 +169,7 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
     },
 
     async evaluate(which: 'base' | 'tuned', { filtered, model }: GpuInputs): Promise<StageResult<EvalSummary>> {
-      const served = servedOrMade<EvalSummary>();
+      const served = servedOrMade<EvalSummary>(frugal);
       const attempt = async (waitSeconds: number): Promise<StageResult<EvalSummary>> => {
         const inputs = { spec: spec.current, filtered: filtered.artifact, model: model.artifact };
         const result = await served(

@@ -102,13 +102,14 @@ suite('a run', { concurrency: true }, () => {
 
   test('takes six events for each failure that it judges, also where it waits before the next try', async () => {
     const counts: Record<string, ReturnType<typeof countEvents>> = {};
-    const hung = lookedUp(failure('TrainerHung', { phase: 'train', seconds: 900, step: 5 }));
-    const broken = lookedUp(failure('HardwareFault', { host: 'a', step: 5 }));
-    for (const [name, error, times] of [
-      ['undisturbed', hung, 0],
-      ['once', hung, 1],
-      ['three times', hung, 3],
-      ['after a wait', broken, 1],
+    const hung = failure('TrainerHung', { phase: 'train', seconds: 900, step: 5 });
+    const broken = failure('HardwareFault', { host: 'a', step: 5 });
+    for (const [name, error, times, downloads] of [
+      ['undisturbed', hung, 0, 0],
+      ['once', hung, 1, 0],
+      ['three times', hung, 3, 0],
+      ['after a wait', broken, 1, 0],
+      ['a download', failure('DiskFull', { path: '/cache' }), 0, 1],
     ] as const) {
       const letGo = deferred();
       const run: ScriptedRun = await house.start(
@@ -116,7 +117,10 @@ suite('a run', { concurrency: true }, () => {
         {},
         {
           // Which download ends first decides how often the search attribute changes.
-          downloadDataset: () => run.until('has its model', ({ stages }) => stages[2]?.state === 'done'),
+          downloadDataset: async ({ call }) => {
+            await run.until('has its model', ({ stages }) => stages[2]?.state === 'done');
+            if (call <= downloads) throw error;
+          },
           // As on the only GPU: the base model is evaluated as soon as the training lets go of it.
           train: async ({ call }) => {
             if (call > 1) await run.until('has evaluated the base model', ({ accuracy }) => accuracy?.base != null);
@@ -133,7 +137,8 @@ suite('a run', { concurrency: true }, () => {
     console.log(`history: ${JSON.stringify(counts)}`);
     const more = (name: string): number => (counts[name]?.others ?? 0) - (counts.undisturbed?.others ?? 0);
     // Scheduled, started, failed.
-    assert.deepEqual([more('once'), more('three times'), more('after a wait')], [3, 3 * 3, 3]);
+    const names = ['once', 'three times', 'after a wait', 'a download'];
+    assert.deepEqual(names.map(more), [3, 3 * 3, 3, 3]);
     // With three events of a task each, six a failure; what runs beside it may share the task with it.
     for (const [name, { tasks, wakes }] of Object.entries(counts)) assert.ok(tasks <= wakes, `${name}: ${tasks} tasks`);
   });
