@@ -63,7 +63,7 @@ export async function verify({
       const starts = [0, ...checkpoints.map(({ step }) => step)];
       const attempts = await new Attempts(store, trainKey).list();
       for (const chosen of chooseRuns({ starts, end: report.summaries.train.steps, steps: count, seed })) {
-        const part = byOneSetting(chosen, attempts, report.summaries.train);
+        const part = byOneSetting(chosen, attempts, { sharded: false, ...report.summaries.train });
         const one = await replay({ report, steps, checkpoints, ...part, dir, python, signal });
         tell(one.check);
         replayed.push(one);

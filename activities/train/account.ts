@@ -52,10 +52,10 @@ export class Account {
   take(event: TrainerEvent, at: number): Notice | null {
     this.#meter.take(event, at);
     if (event.type === 'plan') {
-      const { fromStep, ranks, torch, recipe, threads } = event;
+      const { fromStep, ranks, sharded = false, torch, recipe, threads } = event;
       // Two kinds of CPU add in another order, as two kinds of GPU do.
       const device = event.device === 'cpu' ? `cpu, ${cpus()[0]?.model ?? 'unknown'}` : event.device;
-      this.#record.setting = { ...this.#record.setting, ranks, torch, recipe, threads, device };
+      this.#record.setting = { ...this.#record.setting, ranks, sharded, torch, recipe, threads, device };
       this.#record.step = fromStep;
       this.#replays = new Replays(this.#earlier, this.#record.setting, this.#record.leaveOutSteps);
       this.#record.replays = this.#replays.count;

@@ -55,6 +55,7 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
   const { spec, artifacts, summaries } = report;
   const start = checkpoints.find(({ step }) => step === run.from);
   const { microBatchSize } = setting;
+  const sharding = setting.sharded ? 'on' : 'off';
   const { ranks, env } = await hardwareFor(summaries.train.device, setting.ranks);
   const { recipe, leftOutSteps } = summaries.train;
   const again: EventOf<'step'>[] = [];
@@ -72,7 +73,13 @@ export async function replay(request: ReplayRequest): Promise<Replayed> {
         // As the training that is in the store was made, which this run may have found there.
         spec: {
           ...spec,
-          train: { ...spec.train, microBatchSize, recipe: recipe as RunSpec['train']['recipe'], spikeFactor: null },
+          train: {
+            ...spec.train,
+            microBatchSize,
+            sharding,
+            recipe: recipe as RunSpec['train']['recipe'],
+            spikeFactor: null,
+          },
         },
         trainKey: artifacts.train.key,
         modelDir: join(dir, 'model'),

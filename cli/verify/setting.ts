@@ -4,6 +4,8 @@ import type { StepRun } from './choose-runs.ts';
 
 export interface Setting {
   ranks: number;
+  /** Whether ranks shared weights, whose gradients' norm they then sum in another order. */
+  sharded: boolean;
   microBatchSize: number;
 }
 
@@ -26,8 +28,10 @@ function settingAt(step: number, attempts: readonly Attempt[], otherwise: Settin
   const before = attempts.filter(({ fromStep }) => fromStep !== null && fromStep < step);
   // One that died may have done more than its record has heard of.
   const maker = before.findLast((attempt) => step <= attempt.step) ?? before.at(-1);
-  const { ranks, microBatchSize } = maker?.setting ?? {};
-  return typeof ranks === 'number' && typeof microBatchSize === 'number' ? { ranks, microBatchSize } : otherwise;
+  const { ranks, sharded = false, microBatchSize } = maker?.setting ?? {};
+  if (typeof ranks !== 'number' || typeof microBatchSize !== 'number') return otherwise;
+  return { ranks, sharded: sharded === true, microBatchSize };
 }
 
-const isSame = (a: Setting, b: Setting): boolean => a.ranks === b.ranks && a.microBatchSize === b.microBatchSize;
+const isSame = (a: Setting, b: Setting): boolean =>
+  a.ranks === b.ranks && a.sharded === b.sharded && a.microBatchSize === b.microBatchSize;

@@ -14,11 +14,17 @@ function firstAttempt(): Attempt {
 }
 
 /** From step 5 to step 10 in a second one. */
-function secondAttempt(losses: Record<number, number> = {}, over: { ranks?: number; leaveOutSteps?: number[] } = {}) {
-  const { ranks = 1, leaveOutSteps = [] } = over;
+interface Over {
+  ranks?: number;
+  sharded?: boolean;
+  leaveOutSteps?: number[];
+}
+
+function secondAttempt(losses: Record<number, number> = {}, over: Over = {}) {
+  const { ranks = 1, sharded = false, leaveOutSteps = [] } = over;
   const record = attemptAt(2, { doneBefore: 8, leaveOutSteps });
   const account = new Account(record, [firstAttempt()]);
-  account.take(plan({ fromStep: 5, ranks }), 1);
+  account.take(plan({ fromStep: 5, ranks, sharded }), 1);
   const notices: Notice[] = [];
   for (let number = 6; number <= 10; number++) {
     const notice = account.take(step(number, { loss: losses[number] ?? 1 / number }), number);
@@ -43,13 +49,15 @@ test('tells at once of the first loss that differs in its last bit, and counts t
   assert.deepEqual(record.notices, notices);
 });
 
-test('under another setting a difference is measured and no alarm', () => {
-  const { record, notices } = secondAttempt({ 8: 0.125 * (1 + 1e-6) }, { ranks: 2 });
-  assert.deepEqual(notices, []);
-  const { compared, comparedToRounding, largestDifference } = record.replays;
-  assert.deepEqual([compared, comparedToRounding], [0, 3]);
-  assert.ok(Math.abs((largestDifference ?? 0) - 1e-6) < 1e-9);
-});
+for (const other of [{ ranks: 2 }, { sharded: true }]) {
+  test(`under another setting, ${JSON.stringify(other)}, a difference is measured and no alarm`, () => {
+    const { record, notices } = secondAttempt({ 8: 0.125 * (1 + 1e-6) }, other);
+    assert.deepEqual(notices, []);
+    const { compared, comparedToRounding, largestDifference } = record.replays;
+    assert.deepEqual([compared, comparedToRounding], [0, 3]);
+    assert.ok(Math.abs((largestDifference ?? 0) - 1e-6) < 1e-9);
+  });
+}
 
 test('from a batch on that only one of them leaves out, two attempts are not compared', () => {
   const { record } = secondAttempt({ 7: 9, 8: 9 }, { leaveOutSteps: [7] });

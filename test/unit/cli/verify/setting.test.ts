@@ -3,9 +3,13 @@ import { test } from 'node:test';
 import { byOneSetting } from '../../../../cli/verify/setting.ts';
 import { attemptAt } from '../../activities/train/attempt.ts';
 
-const by = (ranks: number, microBatchSize = 2) => ({ ranks, microBatchSize });
-const attempt = (number: number, fromStep: number | null, step: number, setting: Record<string, number> | null) =>
-  attemptAt(number, { fromStep, step, setting });
+const by = (ranks: number, microBatchSize = 2, sharded = false) => ({ ranks, sharded, microBatchSize });
+const attempt = (
+  number: number,
+  fromStep: number | null,
+  step: number,
+  setting: Record<string, number | boolean> | null,
+) => attemptAt(number, { fromStep, step, setting });
 const otherwise = by(9, 9);
 
 test('steps are replayed as the newest attempt that did them has made them', () => {
@@ -18,6 +22,12 @@ test('steps are replayed as the newest attempt that did them has made them', () 
 test('a run ends where the setting changes, and not where only the attempt does', () => {
   const attempts = [attempt(1, 0, 10, by(2)), attempt(2, 10, 20, by(2)), attempt(3, 20, 30, by(2, 1))];
   assert.deepEqual(byOneSetting({ from: 5, to: 30 }, attempts, otherwise).run, { from: 5, to: 20 });
+  const sharded = [attempt(1, 0, 10, by(2)), attempt(2, 10, 20, by(2, 2, true)), attempt(3, 20, 30, by(2, 2, true))];
+  assert.deepEqual(byOneSetting({ from: 5, to: 30 }, sharded, otherwise).run, { from: 5, to: 10 });
+  assert.deepEqual(byOneSetting({ from: 15, to: 30 }, sharded, otherwise), {
+    run: { from: 15, to: 30 },
+    setting: by(2, 2, true),
+  });
 });
 
 test('what died before its record heard of its last steps has made them all the same', () => {
