@@ -1,5 +1,12 @@
 /** Takes stages to their ends: through verdicts, waits, and parking for a person. */
-import { ActivityFailure, CancellationScope, condition, isCancellation, sleep } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  isCancellation,
+  sleep,
+} from '@temporalio/workflow';
 import type { RunSpec } from '../contracts/run-spec.ts';
 import type { StageName, StageResult } from '../contracts/stages.ts';
 import { advise } from './advice.ts';
@@ -107,6 +114,8 @@ export class StageRunner {
         status.state = isCancellation(error) ? 'waiting' : 'failed';
         // What is not an activity's is a fault of this code: the workflow task fails, and a mended worker goes on.
         if (isCancellation(error) || !(error instanceof ActivityFailure)) throw error;
+        // Cancelled just before it waited, which the next try is told.
+        if (isHeldBack(error)) continue;
         notBeforeMs = await this.#judge(name, failureOf(error));
       } finally {
         this.#underWay.delete(underWay);
@@ -178,6 +187,9 @@ function isFromBeforeReset({ details }: StageFailure, counts: FailureCounts): bo
   const tried = Object.values(counts).some((count) => count > 0);
   return !tried && typeof details.at === 'string' && isSeenLate(Date.parse(details.at));
 }
+
+const isHeldBack = ({ cause }: ActivityFailure): boolean =>
+  cause instanceof ApplicationFailure && cause.type === 'HeldBack';
 
 const afterReset: Decision = {
   kind: 'again',

@@ -1,6 +1,5 @@
 /** The stages of a run, each as one call: its activity, the summary that the UI shows, and its line in the table. */
 
-import { isCancellation } from '@temporalio/workflow';
 import { canonicalJson } from '../contracts/canonical-json.ts';
 import type { PromoteInput, ReportInput } from '../contracts/report.ts';
 import type { RunSpecInput } from '../contracts/run-spec.ts';
@@ -91,8 +90,9 @@ export function createStages(run: RunRecord, spec: SpecInForce, runner: StageRun
       count(result.attempt);
       return result;
     } catch (error) {
-      if (isCancellation(error) && Date.now() < beginsMs) run.attempts--;
-      count(failureOf(error).details.attempt);
+      // Cancelled while it waited, or just before, when it still ends as held back.
+      if (Date.now() < beginsMs) run.attempts--;
+      else count(failureOf(error).details.attempt);
       throw error;
     }
   }
