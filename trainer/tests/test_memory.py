@@ -73,6 +73,7 @@ MEASURED_GIB = [
     # micro-batch, budget, peak on one H100: a model of this shape with 6 bytes of state a parameter, compiled blocks.
     (3, 1, 71.7),
     (1, 1, 53.0),
+    (4, 0.75, 67.1),
     (5, 0.5, 68.5),
     (4, 0.5, 64.0),
     (4, 0.3, 57.5),
