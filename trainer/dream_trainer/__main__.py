@@ -1,4 +1,4 @@
-"""Entry point: `python -m dream_trainer train|replay|eval|generate|grade|export|plan|bench|track|doctor …`.
+"""Entry point: `python -m dream_trainer train|replay|precompile|eval|generate|grade|export|plan|bench|track|doctor …`.
 
 Each command is imported only when it is called, so that `grade` starts without torch.
 """
@@ -11,6 +11,7 @@ import sys
 COMMANDS = {
     "train": ("dream_trainer.train", "fine-tune a model by a spec: --spec FILE --run-dir DIR"),
     "replay": ("dream_trainer.replay", "do steps of a training once more: --spec FILE --run-dir DIR --until STEP"),
+    "precompile": ("dream_trainer.precompile", "compile what a training will call, before its weights are here"),
     "eval": ("dream_trainer.evaluate", "generate answers to a data set in shards: --spec FILE --run-dir DIR"),
     "generate": ("dream_trainer.generate", "answer one prompt"),
     "grade": ("dream_trainer.grading", "grade JSON lines {reference, prediction} from standard input"),
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
     if argv and argv[0] in COMMANDS:
         return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
     usage = "usage: python -m dream_trainer COMMAND …\n\ncommands:\n" + "".join(
-        f"  {name:10}{told}\n" for name, (_, told) in COMMANDS.items()
+        f"  {name:11}{told}\n" for name, (_, told) in COMMANDS.items()
     )
     if argv and argv[0] in ("-h", "--help"):
         print(usage, end="")

@@ -1,11 +1,13 @@
 """Host memory that saves copy the state into: one set of buffers or two, allocated once and pinned for a GPU.
 
-Pinning is slow (20 s for 24 GiB), so a thread does it while the model loads.
+Pinning is slow, so a thread does it while the model loads; in runs of some tensors, since CUDA lets no copy pass while
+it pins. Large pages make it faster where the kernel has them.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import queue
 import sys
 import threading
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_ALIGNMENT_BYTES = 64
+_PINNED_AT_ONCE = 2**29
 _PORTABLE = 1
 """cudaHostRegisterPortable: pinned for every CUDA context."""
 
@@ -64,22 +66,35 @@ class BufferSets:
 
     def _one_set(self) -> Buffers:
         """Views of one block: torch would round every pinned tensor up to a power of two."""
-        ends = [0]
+        starts = [0]
         for _, _, _, size in self._layout:
-            ends.append(ends[-1] + math.ceil(size / _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES)
-        block = torch.empty(max(ends[-1], 1), dtype=torch.uint8)
+            starts.append(starts[-1] + math.ceil(size / mmap.PAGESIZE) * mmap.PAGESIZE)
+        block = _pages(max(starts[-1], 1))
         if self._device.type == "cuda":
-            self._pin(block)
+            self._pin(block, starts)
         return {
             name: block[start : start + size].view(dtype).view(shape)
-            for start, (name, shape, dtype, size) in zip(ends, self._layout, strict=False)
+            for start, (name, shape, dtype, size) in zip(starts, self._layout, strict=False)
         }
 
-    def _pin(self, block: Tensor) -> None:
+    def _pin(self, block: Tensor, starts: list[int]) -> None:
+        """A copy must not lie across two runs, so that they end with tensors."""
         cuda: Any = torch.cuda.cudart()  # None, by its type, where there is no CUDA.
-        with torch.cuda.device(self._device):  # Else this thread would open a context on the first device.
-            status = int(cuda.cudaHostRegister(block.data_ptr(), block.nbytes, _PORTABLE))
-        if status == 0:
-            weakref.finalize(self, cuda.cudaHostUnregister, block.data_ptr())
-        else:  # Slower by far, but as right.
-            print(f"dream_trainer: saves go through memory that could not be pinned: CUDA {status}", file=sys.stderr)
+        begin = 0
+        for end in starts[1:]:
+            if end - begin < _PINNED_AT_ONCE and end < starts[-1]:
+                continue
+            run, begin = block[begin:end], end
+            with torch.cuda.device(self._device):  # Else this thread would open a context on the first device.
+                status = int(cuda.cudaHostRegister(run.data_ptr(), run.nbytes, _PORTABLE))
+            if status:  # Slower by far, but as right.
+                print(f"dream_trainer: saves go through memory that is not pinned: CUDA {status}", file=sys.stderr)
+                return
+            weakref.finalize(self, cuda.cudaHostUnregister, run.data_ptr())
+
+
+def _pages(size: int) -> Tensor:
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8)

@@ -6,17 +6,28 @@ it is left to a measurement of time.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .batches import Batch
+from .block_mask import BLOCK
 from .gradients import accumulate_gradients, clear_gradients
 from .linear import product
+from .micro_batches import micro_batches
 from .model import DreamModel
+from .sharding import follow_compiled, reshard
+from .spec import TrainSpec
 
 LARGE_MODEL_PARAMETERS = 1_000_000_000
 """From here on compiling is worth its minute, and `auto` does it on a GPU."""
+
+
+def is_asked_for(spec: TrainSpec, model: DreamModel, device: torch.device) -> bool:
+    return spec.compile == "on" or (spec.compile == "auto" and is_worth_compiling(model, device))
 
 
 def is_worth_compiling(model: DreamModel, device: torch.device) -> bool:
@@ -32,7 +43,35 @@ def set_up_compiler(activation_budget: float = 1.0) -> None:
 
     torch._functorch.config.activation_memory_budget = activation_budget
     torch._inductor.config.deterministic = True
+    # What the compiler keeps is found by the graph around `product`, which says nothing of what is within.
+    name = f"{product.__module__}.{product.__qualname__}"
+    torch._inductor.config.unsafe_marked_cacheable_functions = {name: _source_of_products()}
     torch._dynamo.config.recompile_limit = 16
+
+
+def _source_of_products() -> str:
+    return hashlib.sha256(Path(inspect.getfile(product)).read_bytes()).hexdigest()
+
+
+def compile_for(model: DreamModel, spec: TrainSpec, *, rows: int, ranks: int, autocast: bool) -> None:
+    """All that a training on so many rows by so many ranks will call, but the update of its weights."""
+    lengths_vary = spec.objective.cutoff != "none"
+    compile_blocks(
+        model,
+        spec.activation_budget if spec.activation_checkpointing else 1.0,
+        whole_rows=not lengths_vary and spec.max_tokens % BLOCK == 0 and spec.max_tokens >= 2 * BLOCK,
+    )
+    follow_compiled(model)
+    sizes = {min(rows, spec.global_batch_size), rows % spec.global_batch_size}
+    chunks = [
+        chunk
+        for size in sizes
+        for rank in range(ranks)
+        for chunk in micro_batches(size, spec.micro_batch_size, rank, ranks)
+    ]
+    shapes = warm_up_shapes({len(chunk) for chunk in chunks}, spec.max_tokens, lengths_vary)
+    warm_up(model, shapes, autocast=autocast)
+    reshard(model)
 
 
 def compile_blocks(model: DreamModel, activation_budget: float, *, whole_rows: bool = False) -> None:

@@ -19,10 +19,9 @@ import torch
 
 from .ahead import Ahead
 from .batches import TrainingBatches
-from .block_mask import BLOCK
 from .cadence import Cadence
 from .checkpoint import Checkpoint, open_checkpoint
-from .compiled import compile_blocks, is_worth_compiling, warm_up, warm_up_shapes
+from .compiled import compile_for, is_asked_for
 from .config import DreamConfig
 from .data import Row, load_rows
 from .determinism import make_deterministic
@@ -32,6 +31,7 @@ from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
 from .fit import fit, gpu_memory_bytes
 from .gradients import accumulate_gradients, clear_gradients
+from .kernels import keep_kernels, load_kernels
 from .lora import exported_tensors
 from .micro_batches import micro_batches, stand_ins
 from .optimizer import Optimizer, build_optimizer, clip_factor, gradient_norm, gradients, learning_rate
@@ -39,7 +39,7 @@ from .pieces import Piece
 from .preflight import preflight
 from .process import Termination
 from .saver import Saver
-from .sharding import follow_compiled, gathered, is_sharded, reshard, shard
+from .sharding import gathered, is_sharded, reshard, shard
 from .spec import TrainSpec
 from .tokenizer import Tokenizer
 from .trained_model import fill, outline, trained_pieces, trained_tensors
@@ -56,7 +56,9 @@ def train(
     events: Events,
     termination: Termination,
     where: dict[str, object],
+    *,
     replay_until: int | None = None,
+    kernels: Path | None = None,
 ) -> int:
     """Returns the exit status 0 or 75; anything else is raised. `where` always tells phase and step."""
     where["microBatchSize"] = spec.micro_batch_size
@@ -64,7 +66,7 @@ def train(
     preflight(own_device())
     ranks = Ranks.join()
     try:
-        attempt = Attempt(spec, run_dir, events, termination, where, ranks)
+        attempt = Attempt(spec, run_dir, events, termination, where, ranks, kernels)
         return attempt.run() if replay_until is None else attempt.replay(replay_until)
     finally:
         ranks.leave()
@@ -81,9 +83,10 @@ class Attempt:
         termination: Termination,
         where: dict[str, object],
         ranks: Ranks,
+        kernels: Path | None = None,
     ) -> None:
         self.spec, self.run_dir, self.events, self.termination = spec, run_dir, events, termination
-        self.where, self.ranks = where, ranks
+        self.where, self.ranks, self.kernels = where, ranks, kernels
         self.started = time.monotonic()
         self._phase("load")
         resumed = self._open_checkpoint()
@@ -144,6 +147,7 @@ class Attempt:
             self._phase("train")
             while self.step < self.steps:
                 stop, save = self._train_step()
+                self._keep_kernels()
                 if stop:
                     raise Preempted
                 if self._validation_due():
@@ -239,23 +243,17 @@ class Attempt:
         return bool(stop), bool(save)
 
     def _compile(self, rows: int) -> None:
-        spec, device = self.spec, self.ranks.device
-        if spec.compile == "off" or (spec.compile == "auto" and not is_worth_compiling(self.model, device)):
+        if not is_asked_for(self.spec, self.model, self.ranks.device):
             return
         self._phase("compile")
-        lengths_vary = spec.objective.cutoff != "none"
-        compile_blocks(
-            self.model,
-            spec.activation_budget if spec.activation_checkpointing else 1.0,
-            whole_rows=not lengths_vary and spec.max_tokens % BLOCK == 0 and spec.max_tokens >= 2 * BLOCK,
-        )
-        follow_compiled(self.model)
-        sizes = {min(rows, spec.global_batch_size), rows % spec.global_batch_size}
-        shares = [share for size in sizes for share in self._shares(size)]
-        row_counts = {len(chunk) for chunks in shares for chunk in chunks}
-        shapes = warm_up_shapes(row_counts, spec.max_tokens, lengths_vary)
-        warm_up(self.model, shapes, autocast=self.autocast)
-        reshard(self.model)
+        self._were_loaded = self.kernels is not None and load_kernels(self.kernels)
+        compile_for(self.model, self.spec, rows=rows, ranks=self.ranks.count, autocast=self.autocast)
+
+    def _keep_kernels(self) -> None:
+        """Once, behind the first step, which compiles the update."""
+        if self.kernels is not None and self.model.is_compiled and self.ranks.rank == 0:
+            keep_kernels(self.kernels, were_loaded=self._were_loaded)
+        self.kernels = None
 
     def _shares(self, rows: int) -> list[list[list[int]]]:
         """Every rank's micro-batches of a batch of so many rows."""

@@ -35,6 +35,7 @@ def arguments_of(command: str, description: str | None) -> argparse.ArgumentPars
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--ranks", type=int, default=1, help="processes on this machine that train together")
+    parser.add_argument("--kernels", type=Path, help="file of compiled kernels, code that is run: read, else written")
     return parser
 
 
@@ -42,7 +43,8 @@ def start(command: str, argv: list[str], arguments: argparse.Namespace) -> int:
     die_with_parent()
     if arguments.ranks > 1 and "RANK" not in os.environ:
         return launch(arguments.ranks, [command, *argv])
-    status = attempt(arguments.spec, arguments.run_dir, getattr(arguments, "until", None))
+    until = getattr(arguments, "until", None)
+    status = attempt(arguments.spec, arguments.run_dir, replay_until=until, kernels=arguments.kernels)
     if "RANK" in os.environ:
         # All is written. Torch's threads, torn down by the interpreter, now and then abort a rank that shared weights.
         sys.stdout.flush()
@@ -51,7 +53,7 @@ def start(command: str, argv: list[str], arguments: argparse.Namespace) -> int:
     return status
 
 
-def attempt(spec_file: Path, run_dir: Path, replay_until: int | None = None) -> int:
+def attempt(spec_file: Path, run_dir: Path, *, replay_until: int | None = None, kernels: Path | None = None) -> int:
     termination = Termination()
     rank = int(os.environ.get("RANK", "0"))
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def attempt(spec_file: Path, run_dir: Path, replay_until: int | None = None) -> 
         prepare_environment(spec)
         from .loop import train  # Torch reads the environment when it is imported.
 
-        return train(spec, run_dir, events, termination, where, replay_until)
+        return train(spec, run_dir, events, termination, where, replay_until=replay_until, kernels=kernels)
     except Preempted:
         return EXIT_PREEMPTED
     except BaseException as error:

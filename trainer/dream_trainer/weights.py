@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -20,6 +23,7 @@ from .pieces import Piece, stored_tensors
 from .sharding import as_shard, piece_of
 
 SHARD_BYTES = 4_000_000_000
+_FILES_AT_ONCE = 16
 
 _COPIED = (
     "config.json",
@@ -82,36 +86,48 @@ def load_weights(
     expected = {name: parameter for name, parameter in model.named_parameters() if is_loaded(name)}
     state: dict[str, Tensor] = {}
     to_come: dict[str, int] = {}
-    for path in files:
-        try:
-            for name, stored, rows in stored_tensors(path):
-                if name not in expected:
-                    if name.endswith("rotary_emb.inv_freq") or (
-                        name == "lm_head.weight" and model.config.tie_word_embeddings
-                    ):
-                        continue
-                    raise invalid(f"{path}, tensor {name}", "a tensor", "none of that name", "use a Dream model")
-                parameter = expected[name]
-                if stored.shape != tuple(parameter.shape):
-                    raise invalid(
-                        f"{path}, tensor {name}",
-                        f"shape {list(stored.shape)}",
-                        f"{list(parameter.shape)} by config.json",
-                        "use weights and config.json of one model",
-                    )
-                mine = piece_of(parameter) or Piece(0, parameter.shape[0], stored.shape)
-                start, stop = max(stored.start, mine.start), min(stored.stop, mine.stop)
-                if start >= stop:
+    lock = threading.Lock()
+
+    def read(path: Path) -> None:
+        stream = torch.cuda.Stream(device) if torch.device(device).type == "cuda" else None
+        for name, stored, rows in stored_tensors(path):
+            if name not in expected:
+                if name.endswith("rotary_emb.inv_freq") or (
+                    name == "lm_head.weight" and model.config.tie_word_embeddings
+                ):
                     continue
+                raise invalid(f"{path}, tensor {name}", "a tensor", "none of that name", "use a Dream model")
+            parameter = expected[name]
+            if stored.shape != tuple(parameter.shape):
+                raise invalid(
+                    f"{path}, tensor {name}",
+                    f"shape {list(stored.shape)}",
+                    f"{list(parameter.shape)} by config.json",
+                    "use weights and config.json of one model",
+                )
+            mine = piece_of(parameter) or Piece(0, parameter.shape[0], stored.shape)
+            start, stop = max(stored.start, mine.start), min(stored.stop, mine.stop)
+            if start >= stop:
+                continue
+            with lock:
                 if name not in state:
                     state[name] = torch.empty(mine.stop - mine.start, *stored.shape[1:], dtype=dtype, device=device)
                     to_come[name] = mine.stop - mine.start
-                part = state[name][start - mine.start : stop - mine.start].copy_(rows(start, stop))
                 to_come[name] -= stop - start
-                if part.isnan().any():
-                    raise invalid(f"{path}, tensor {name}", "NaN", "numbers", "download the model again")
+            # Each thread's copies by themselves, so that none waits for another's.
+            with torch.cuda.stream(stream):
+                part = state[name][start - mine.start : stop - mine.start].copy_(rows(start, stop))
+            if part.isnan().any():
+                raise invalid(f"{path}, tensor {name}", "NaN", "numbers", "download the model again")
+
+    def readable(path: Path) -> None:
+        try:
+            read(path)
         except SafetensorError as error:
             raise invalid(str(path), f"a damaged file ({error})", "safetensors", "download the model again") from error
+
+    with ThreadPoolExecutor(_FILES_AT_ONCE, "weights") as pool:
+        deque(pool.map(readable, files), maxlen=0)
     missing = sorted(name for name in expected if to_come.get(name, 1) > 0)
     if missing:
         raise invalid(

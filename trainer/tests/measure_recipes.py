@@ -69,9 +69,10 @@ def measure_resume(folder: Path, is_small: bool, recipes: list[str]) -> dict[str
             optimizer={"learningRate": 1e-4}, compile="off" if is_small else "on",
             activationCheckpointing=True, activationBudget=0.75,
         )  # fmt: skip
-        whole = train(spec, folder / recipe / "undisturbed")
-        killed(spec, folder / recipe / "killed", 1, seen(1, type="checkpoint"), 0)
-        last = train(resume(spec, newest(folder / recipe / "killed")), folder / recipe / "last")
+        kernels = folder / recipe / "kernels"
+        whole = train(spec, folder / recipe / "undisturbed", kernels=kernels)
+        killed(spec, folder / recipe / "killed", 1, seen(1, type="checkpoint"), 0, kernels)
+        last = train(resume(spec, newest(folder / recipe / "killed")), folder / recipe / "last", kernels=kernels)
         checkpoint = of_type(whole, "checkpoint")[-1]
         figures[recipe] = {
             "resumedFromStep": of_type(last, "plan")[0]["fromStep"],

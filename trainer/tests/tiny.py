@@ -60,12 +60,12 @@ def make_model(folder: Path, dtype: torch.dtype = torch.float32, **changes: Any)
     return folder
 
 
-def make_data(file: Path, rows: int) -> Path:
+def make_data(file: Path, rows: int, letters: int = 0) -> Path:
     records = [
         {
             "id": f"row-{number}",
             "prompt": [{"role": "system", "content": ""}, {"role": "user", "content": "x" * (number % 4 + 1)}],
-            "response": "ab" * (number % 5 + 1),
+            "response": "ab" * (letters + number % 5 + 1),
             "reference": "ab",
         }
         for number in range(rows)
@@ -118,20 +118,23 @@ def make_inputs(folder: Path) -> Path:
     return folder
 
 
-def start(spec: dict[str, Any], run_dir: Path, ranks: int = 1) -> subprocess.Popen[str]:
+def start(spec: dict[str, Any], run_dir: Path, ranks: int = 1, kernels: Path | None = None) -> subprocess.Popen[str]:
     """Starts a real trainer."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "spec.json").write_text(json.dumps(spec))
     command = [sys.executable, "-m", "dream_trainer", "train", "--spec", str(run_dir / "spec.json")]
     command += ["--run-dir", str(run_dir)] + (["--ranks", str(ranks)] if ranks > 1 else [])
+    command += ["--kernels", str(kernels)] if kernels else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[1]), *sys.path])}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def train(spec: dict[str, Any], run_dir: Path, ranks: int = 1, expect: int = 0) -> list[dict[str, Any]]:
+def train(
+    spec: dict[str, Any], run_dir: Path, ranks: int = 1, expect: int = 0, kernels: Path | None = None
+) -> list[dict[str, Any]]:
     """Runs a trainer to its end and gives its events."""
-    process = start(spec, run_dir, ranks)
-    _, told = process.communicate(timeout=120)
+    process = start(spec, run_dir, ranks, kernels)
+    _, told = process.communicate(timeout=240)
     assert process.returncode == expect, told
     return events_of(run_dir)
 
@@ -144,7 +147,7 @@ def train_here(
     (run_dir / "spec.json").write_text(json.dumps(spec))
     environment, handler, threads = dict(os.environ), signal.getsignal(signal.SIGTERM), torch.get_num_threads()
     try:
-        status = attempt(run_dir / "spec.json", run_dir, replay_until)
+        status = attempt(run_dir / "spec.json", run_dir, replay_until=replay_until)
     finally:
         signal.signal(signal.SIGTERM, handler)
         torch.use_deterministic_algorithms(False)
@@ -180,7 +183,7 @@ def newest(run_dir: Path) -> Path:
 
 
 def wait_for(run_dir: Path, process: subprocess.Popen[str], condition: Callable[[list[dict[str, Any]]], bool]) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 150
     while not condition(events_of(run_dir)):
         assert process.poll() is None and time.monotonic() < deadline, events_of(run_dir)
         time.sleep(0.005)
@@ -192,9 +195,10 @@ def killed(
     ranks: int,
     condition: Callable[[list[dict[str, Any]]], bool],
     after_seconds: float,
+    kernels: Path | None = None,
 ) -> list[dict[str, Any]]:
     """The events of an attempt that was killed some time after it met a condition."""
-    process = start(spec, run_dir, ranks)
+    process = start(spec, run_dir, ranks, kernels)
     wait_for(run_dir, process, condition)
     time.sleep(after_seconds)
     process.kill()
