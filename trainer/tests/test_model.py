@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from dream_trainer.model import shift
 from dream_trainer.weights import load_model
 
+from .parity import inputs
 from .reference import REFERENCE, needs_reference, reference_cases
 
 pytestmark = needs_reference
@@ -26,11 +27,6 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def expected() -> dict[str, torch.Tensor]:
     return load_file(REFERENCE / "logits.safetensors")
-
-
-def inputs(case: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
-    mask = torch.tensor(case["attention_mask"]).bool()
-    return torch.tensor(case["input_ids"]), None if mask.all() else mask, torch.tensor(case["position_ids"])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])

@@ -16,41 +16,19 @@ from dream_trainer.model import shift
 from dream_trainer.objective import cart_weights, token_weights
 from dream_trainer.weights import load_model
 
+from .parity import WEIGHTINGS, batch_of
 from .reference import REFERENCE, needs_reference, reference_cases, reference_json
 
 pytestmark = needs_reference
 
 CASES = reference_cases("loss_cases.json")
-KEYS = {
-    "none": ("none", 0.1),
-    "original": ("original", 0.1),
-    "linear": ("linear", 0.1),
-    "cart_p0.1": ("cart", 0.1),
-    "cart_p0.3": ("cart", 0.3),
-}
 by_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-by_key = pytest.mark.parametrize("key", KEYS)
+by_key = pytest.mark.parametrize("key", WEIGHTINGS)
 
 
 @pytest.fixture(scope="module")
 def expected() -> dict[str, torch.Tensor]:
     return load_file(REFERENCE / "loss.safetensors")
-
-
-def batch_of(case: dict[str, Any], key: str, mask_token_id: int) -> Batch:
-    ids, masked = torch.tensor(case["input_ids"]), torch.tensor(case["masked"]).bool()
-    attention = torch.tensor(case["attention_mask"]).bool()
-    weighting, p = KEYS[key]
-    return Batch(
-        rows=list(range(len(ids))),
-        clean_ids_BS=ids,
-        noised_ids_BS=ids.masked_fill(masked, mask_token_id),
-        attention_BS=attention,
-        positions_BS=torch.tensor(case["position_ids"]),
-        masked_BS=masked,
-        weights_BS=token_weights(masked, torch.tensor(case["t"]), weighting, p),
-        masked_tokens=int(masked.sum()),
-    )
 
 
 def loss_and_gradients(model: Any, batch: Batch, micro_batch_size: int, normalisation: str = "global") -> float:
@@ -77,7 +55,7 @@ def test_cross_entropy_at_every_visible_token(expected: dict[str, torch.Tensor],
 @by_key
 def test_weights(expected: dict[str, torch.Tensor], case: dict[str, Any], key: str) -> None:
     masked = torch.tensor(case["masked"]).bool()
-    weighting, p = KEYS[key]
+    weighting, p = WEIGHTINGS[key]
     weights = token_weights(masked, torch.tensor(case["t"]), weighting, p)
     reference = expected[f"{case['name']}.weight.{key}"]
     assert weights.isfinite().all()

@@ -27,6 +27,8 @@ from dream_trainer.sampler import (
 )
 from dream_trainer.weights import load_model
 
+from .parity import no_noise, settings_of, supplied_noise
+
 REFERENCE = Path(os.environ.get("REVERIE_REFERENCE", Path(__file__).parents[3] / "shared/data/reference"))
 HAS_REFERENCE = (REFERENCE / "sampler_cases.json").exists()
 needs_reference = pytest.mark.skipif(not HAS_REFERENCE, reason=f"no reference at {REFERENCE}; set REVERIE_REFERENCE")
@@ -54,39 +56,6 @@ def model() -> DreamModel:
     model = DreamModel(config)
     initialise(model, torch.Generator().manual_seed(5))
     return model
-
-
-def settings_of(case: dict) -> SamplerSettings:
-    given = case["settings"]
-    return SamplerSettings(
-        algorithm=given["alg"],
-        max_new_tokens=given["max_new_tokens"],
-        steps=given["steps"],
-        temperature=given["temperature"],
-        top_p=given["top_p"],
-        top_k=given["top_k"],
-        algorithm_temperature=given["alg_temp"] or 0.0,
-    )
-
-
-def supplied_noise(case: dict, stored: dict[str, torch.Tensor], mask_id: int):
-    """The uniform numbers of an `origin` case, which the reference drew for masked places only."""
-    before = [torch.tensor(case["input_ids"])]
-    before[0] = torch.nn.functional.pad(before[0], (0, case["settings"]["max_new_tokens"]), value=mask_id)
-    before += list(stored[f"{case['name']}.history"])
-    numbers = stored[f"{case['name']}.uniforms"].split(case["uniform_counts"])
-
-    def noise(row: int, step: int, purpose: str, count: int) -> np.ndarray:
-        assert purpose == "reveal"
-        full = torch.ones(before[step].shape)
-        full[before[step] == mask_id] = numbers[step]
-        return full[row, -count:].double().numpy()
-
-    return noise
-
-
-def no_noise(row: int, step: int, purpose: str, count: int) -> np.ndarray:
-    raise AssertionError("nothing is drawn at temperature 0")
 
 
 @needs_reference
