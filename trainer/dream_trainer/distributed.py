@@ -6,10 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 _BUCKET_ELEMENTS = 2**25
 
@@ -21,6 +24,10 @@ def own_device() -> torch.device:
         if torch.cuda.is_available()
         else torch.device("cpu")
     )
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,14 @@ class Ranks:
     def leave(self) -> None:
         if self.count > 1:
             dist.destroy_process_group()
+
+    def all(self, own: T) -> list[T]:
+        """What each rank tells, in their order."""
+        if self.count == 1:
+            return [own]
+        told = [own] * self.count
+        dist.all_gather_object(told, own)
+        return told
 
     def sum_gradients(self, grads: Sequence[Tensor]) -> None:
         """Sums gradients over ranks in flat buckets, in the order of the parameters: always the same sums. For those of

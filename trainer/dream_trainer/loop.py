@@ -25,7 +25,7 @@ from .compiled import compile_for, is_asked_for
 from .config import DreamConfig
 from .data import Row, load_rows
 from .determinism import make_deterministic
-from .distributed import Ranks, own_device
+from .distributed import Ranks, device_name, own_device
 from .divergence import WINDOW, check_divergence
 from .events import Events
 from .failures import EXIT_PREEMPTED, Preempted, invalid
@@ -36,7 +36,7 @@ from .lora import exported_tensors
 from .micro_batches import micro_batches, stand_ins
 from .optimizer import Optimizer, build_optimizer, clip_factor, gradient_norm, gradients, learning_rate
 from .pieces import Piece
-from .preflight import preflight
+from .preflight import check_alike, preflight
 from .process import Termination
 from .saver import Saver
 from .sharding import gathered, is_sharded, reshard, shard
@@ -66,10 +66,18 @@ def train(
     preflight(own_device())
     ranks = Ranks.join()
     try:
-        attempt = Attempt(spec, run_dir, events, termination, where, ranks, kernels)
+        attempt = Attempt(spec, run_dir, events, termination, where, ranks, smallest_gpu(ranks), kernels)
         return attempt.run() if replay_until is None else attempt.replay(replay_until)
     finally:
         ranks.leave()
+
+
+def smallest_gpu(ranks: Ranks) -> int | None:
+    """Bytes of memory by which all ranks plan, and so alike: two GPUs of one model may differ by a few MiB. Raises
+    HardwareFault where they are not of one model."""
+    told = ranks.all((device_name(ranks.device), gpu_memory_bytes(ranks.device)))
+    check_alike([name for name, _ in told])
+    return min((memory for _, memory in told if memory is not None), default=None)
 
 
 class Attempt:
@@ -83,6 +91,7 @@ class Attempt:
         termination: Termination,
         where: dict[str, object],
         ranks: Ranks,
+        memory_bytes: int | None,
         kernels: Path | None = None,
     ) -> None:
         self.spec, self.run_dir, self.events, self.termination = spec, run_dir, events, termination
@@ -120,7 +129,7 @@ class Attempt:
             self.steps = min(self.steps, spec.max_steps)
 
         self.export_dtype = stored_dtype(spec.model)
-        chosen = fit(spec, config, resumed, gpu_memory_bytes(ranks.device), ranks.count)
+        chosen = fit(spec, config, resumed, memory_bytes, ranks.count)
         self.recipe, self.autocast = chosen.recipe, chosen.recipe.autocast
         self.model = outline(config, self.recipe, spec)
         if chosen.is_sharded:
@@ -358,7 +367,7 @@ class Attempt:
             "steps": self.steps,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "ranks": self.ranks.count,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "device": device_name(device),
             "torch": torch.__version__,
             "recipe": self.recipe.name,
             "threads": torch.get_num_threads(),

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -69,6 +70,18 @@ def preflight(device: torch.device) -> None:
                 raise _fault(
                     f"a product of {dtype} matrices on {device}", product, "the known answer", "look at its log"
                 )
+
+
+def check_alike(devices: Sequence[str]) -> None:
+    """Of the names of all ranks' devices. Raises HardwareFault."""
+    kinds = {name: [str(rank) for rank, other in enumerate(devices) if other == name] for name in devices}
+    if len(kinds) > 1:
+        raise _fault(
+            f"the devices of {len(devices)} ranks",
+            ", ".join(f"{name} (rank {', '.join(ranks)})" for name, ranks in kinds.items()),
+            "one model of GPU, since another sums in another order, and all wait for the slowest",
+            "leave the others out of the worker's CUDA_VISIBLE_DEVICES",
+        )
 
 
 def check_gpu(

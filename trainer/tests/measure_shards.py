@@ -25,11 +25,12 @@ def main(inputs: Path, run_dir: Path) -> int:
         spec_file.write_text(json.dumps(make_spec(inputs, sharding="on")))
         return launch(2, sys.argv[1:], module="tests.measure_shards")
     from dream_trainer.distributed import Ranks
-    from dream_trainer.loop import Attempt
+    from dream_trainer.loop import Attempt, smallest_gpu
     from dream_trainer.sharding import local
 
     ranks = Ranks.join()
-    attempt = Attempt(TrainSpec.load(spec_file), run_dir, Events(run_dir, ranks.rank), Termination(), {}, ranks)
+    memory = smallest_gpu(ranks)
+    attempt = Attempt(TrainSpec.load(spec_file), run_dir, Events(run_dir, ranks.rank), Termination(), {}, ranks, memory)
     attempt._train_step()
     parameters = list(attempt.model.parameters())
     whole = sum(parameter.nbytes for parameter in parameters)
