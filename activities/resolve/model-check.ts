@@ -7,7 +7,8 @@ import { refuse } from '../download/source-tree.ts';
 const POSITIVE = 'a whole number of at least 1';
 const positive = z.int({ error: POSITIVE }).min(1, { error: POSITIVE });
 const tokenId = z.int({ error: 'a token id' }).min(0, { error: 'a token id of at least 0' });
-const only = <T extends string | null>(value: T) =>
+const above0 = z.number({ error: 'a number above 0' }).positive({ error: 'a number above 0' });
+const only = <T extends string | number | boolean | null>(value: T) =>
   z.literal(value, { error: `${JSON.stringify(value)}, the only value that the trainer implements` });
 
 /** What the trainer needs of config.json; other fields pass. */
@@ -19,9 +20,14 @@ const configSchema = z.looseObject({
   num_hidden_layers: positive,
   num_attention_heads: positive,
   num_key_value_heads: positive.optional(),
+  head_dim: positive.optional(),
   max_position_embeddings: positive,
+  rms_norm_eps: above0.optional(),
+  rope_theta: above0.optional(),
   hidden_act: only('silu').optional(),
   rope_scaling: only(null).optional(),
+  use_sliding_window: only(false).optional(),
+  attention_dropout: only(0).optional(),
   mask_token_id: tokenId,
   pad_token_id: tokenId,
   eos_token_id: tokenId,
@@ -34,6 +40,8 @@ const SPECIAL_FIELDS = ['mask_token_id', 'pad_token_id', 'eos_token_id'] as cons
 export interface CheckedModel {
   /** Text of the mask token. */
   maskToken: string;
+  /** Tokens of the longest row that it can see. */
+  contextTokens: number;
 }
 
 /** Throws ModelRejected with every problem of config.json, or the first of tokenizer or weights. */
@@ -55,7 +63,7 @@ export async function checkModel(tree: SourceTree, files: readonly SourceFile[])
     }
     await checkSafetensors(tree, file);
   }
-  return { maskToken };
+  return { maskToken, contextTokens: config.max_position_embeddings };
 }
 
 async function readConfig(source: TokenizerSource): Promise<ModelConfig> {
@@ -73,8 +81,12 @@ async function readConfig(source: TokenizerSource): Promise<ModelConfig> {
   }
   const config = parsed.data;
   const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups = heads } = config;
-  if (!('head_dim' in config) && hidden % heads !== 0) {
+  const { head_dim: headDim = hidden / heads } = config;
+  if (!Number.isInteger(headDim)) {
     throw refuse('model', wrong(source, 'hidden_size', hidden, `a multiple of num_attention_heads ${heads}`));
+  }
+  if (headDim % 2 !== 0) {
+    throw refuse('model', wrong(source, 'head_dim', headDim, 'an even number, as rotary embeddings turn pairs'));
   }
   if (heads % groups !== 0) {
     throw refuse('model', wrong(source, 'num_key_value_heads', groups, `a divisor of num_attention_heads ${heads}`));

@@ -34,6 +34,13 @@ export async function resolveRun(input: unknown, deps: SourceDeps, transfer?: Tr
     const { maskToken } = model;
     await checkRows({ folder, files: dataset.files, mapping: spec.dataset.mapping, maskToken, transfer });
   }
+  const { maxTokens } = spec.filter;
+  if (maxTokens > model.contextTokens) {
+    throw rejected(
+      'InvalidSpec',
+      `filter.maxTokens ${maxTokens} is beyond the context of ${model.tree.label}; expected at most ${model.contextTokens}, the max_position_embeddings of its config.json; lower it, or use a model of a longer context.`,
+    );
+  }
   return {
     spec,
     dataset: await dataset.tree.pin([...dataset.files, ...dataset.cards], transfer),
@@ -58,8 +65,7 @@ async function lookAtDataset(source: Source, split: string, deps: SourceDeps, tr
 async function lookAtModel(source: Source, deps: SourceDeps, transfer?: Transfer) {
   const tree = await openSource('model', source, deps, transfer);
   const files = await selectModelFiles(tree);
-  const { maskToken } = await checkModel(tree, files);
-  return { tree, files, maskToken };
+  return { tree, files, ...(await checkModel(tree, files)) };
 }
 
 /** With both refused, one failure tells of both, so that nobody mends them one run at a time. */

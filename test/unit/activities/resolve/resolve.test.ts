@@ -214,7 +214,32 @@ test('refuses a configuration by field, value and what was expected', async () =
     /mask_token_id 262 of config\.json is not among the tokenizer's 260 tokens/,
   );
   await refusedModel(model({ vocab_size: 258 }), /mask_token_id is 259; expected an id below vocab_size 258/);
+  await refusedModel(model({ hidden_size: 6 }), /head_dim is 3; expected an even number/);
+  for (const [field, found, expected] of [
+    ['hidden_act', 'gelu', '"silu", the only value'],
+    ['use_sliding_window', true, 'false, the only value'],
+    ['attention_dropout', 0.1, '0, the only value'],
+    ['head_dim', 7, 'an even number'],
+    ['num_key_value_heads', 3, 'a divisor of num_attention_heads 2'],
+    ['rms_norm_eps', 0, 'a number above 0'],
+    ['rope_theta', '1e6', 'a number above 0'],
+  ] as const) {
+    await refusedModel(
+      model({ [field]: found }),
+      new RegExp(`config\\.json field ${field} is ${JSON.stringify(found)}; expected ${expected}`),
+    );
+  }
   await refusedModel({ ...tinyModel(), 'config.json': '{' }, /config\.json is not JSON/);
+});
+
+test("refuses rows beyond the model's context before anything is stored", async () => {
+  const source = await folder({ ...tinyModel(), 'config.json': tinyConfig({ max_position_embeddings: 1024 }) });
+  await refused(
+    { ...hubSpec, model: { source } },
+    'InvalidSpec',
+    /filter\.maxTokens 2048 is beyond the context of model file:.*; expected at most 1024, the max_position_embeddings of/,
+  );
+  await resolveRun({ ...hubSpec, model: { source }, filter: { maxTokens: 1024 } }, deps);
 });
 
 test('a model of the Hub is checked without its weights being read', async () => {
