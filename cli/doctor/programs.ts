@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
+import { listGpus } from '../../workers/gpus.ts';
 import { bundleIsCurrent } from '../setup/bundle.mjs';
 import { checkNode, packagesAreCurrent } from '../setup/node.mjs';
 import { root } from '../setup/paths.mjs';
@@ -59,6 +60,7 @@ const answerSchema = z.object({
   gpus: z.array(z.object({ name: z.string(), memoryBytes: z.number(), product: z.string() })),
   cpu: z.object({ product: z.string() }),
 });
+type Answer = z.infer<typeof answerSchema>;
 
 export async function checkTrainer(python: string): Promise<Check[]> {
   const result = await execa(python, ['-m', 'dream_trainer', 'doctor', '--json'], {
@@ -72,22 +74,30 @@ export async function checkTrainer(python: string): Promise<Check[]> {
     const why = result.stderr?.trim().split('\n').at(-1) || result.shortMessage || 'no answer';
     return [fail('trainer', `${python} does not run it: ${why}`, `${SET_UP}, or correct REVERIE_PYTHON`)];
   }
-  const { python: version, torch, transformers, cudaVersion, gpus, cpu } = answer.data;
+  const { python: version, torch, transformers, cudaVersion } = answer.data;
   return [
     ok('Python', `${version} at ${python}`),
     ok('PyTorch', `${torch}, ${cudaVersion === null ? 'CPU' : `CUDA ${cudaVersion}`}`),
     ok('transformers', transformers ?? 'not installed, and not needed'),
-    ...checkDevices(gpus, cpu.product),
+    ...(await checkDevices(answer.data)),
   ];
 }
 
-function checkDevices(gpus: { name: string; memoryBytes: number; product: string }[], cpuProduct: string): Check[] {
+async function checkDevices({ gpus, cpu, cudaVersion }: Answer): Promise<Check[]> {
   const checks: Check[] = [];
-  if (cpuProduct !== 'right') {
-    checks.push(fail('CPU', `a product of matrices is ${cpuProduct}`, 'take this host out of service'));
+  if (cpu.product !== 'right') {
+    checks.push(fail('CPU', `a product of matrices is ${cpu.product}`, 'take this host out of service'));
   }
-  if (gpus.length === 0) {
-    checks.push(warn('GPUs', 'none', 'enough for the demo; Dream 7B needs a host with CUDA'));
+  if (gpus.length === 0) checks.push(await checkThatNoneIsLost(cudaVersion));
+  const models = [...new Set(gpus.map(({ name }) => name))];
+  if (models.length > 1) {
+    checks.push(
+      warn(
+        'GPUs',
+        `${models.join(' and ')}, which do not train together`,
+        'run a worker for each, by CUDA_VISIBLE_DEVICES',
+      ),
+    );
   }
   for (const [index, { name, memoryBytes, product }] of gpus.entries()) {
     const line = `GPU ${index} of ${gpus.length}`;
@@ -99,6 +109,17 @@ function checkDevices(gpus: { name: string; memoryBytes: number; product: string
     );
   }
   return checks;
+}
+
+/** The trainer refuses a CPU where its PyTorch is one for CUDA and nvidia-smi lists a GPU; one for CPUs goes on there. */
+async function checkThatNoneIsLost(cudaVersion: string | null): Promise<Check> {
+  const listed = ['', '-1'].includes(process.env.CUDA_VISIBLE_DEVICES ?? 'all') ? [] : await listGpus();
+  if (listed.length === 0) return warn('GPUs', 'none', 'enough for the demo; Dream 7B needs a host with CUDA');
+  return (cudaVersion === null ? warn : fail)(
+    'GPUs',
+    `${listed.map(({ name }) => name).join(', ')}, which this PyTorch cannot use`,
+    'look at `nvidia-smi`, update the driver, or name an environment whose PyTorch fits it in REVERIE_PYTHON',
+  );
 }
 
 function parseJson(text: string | undefined): unknown {

@@ -129,6 +129,74 @@ describe('the trainer', () => {
     assert.ok(checks.some(({ name }) => name.startsWith('GPU')));
   });
 
+  const gpu = { name: 'NVIDIA H100', memoryBytes: 80 * 2 ** 30, product: 'right' };
+  const other = { ...gpu, name: 'NVIDIA A100' };
+  for (const { title, cudaVersion, gpus, listed, visible, status, found } of [
+    {
+      title: 'a driver that PyTorch cannot use',
+      cudaVersion: '13.0',
+      gpus: [],
+      listed: true,
+      status: 'fail',
+      found: /NVIDIA H100, which this/,
+    },
+    {
+      title: 'a PyTorch for CPUs beside a GPU',
+      cudaVersion: null,
+      gpus: [],
+      listed: true,
+      status: 'warn',
+      found: /NVIDIA H100, which this/,
+    },
+    {
+      title: 'GPUs that are hidden on purpose',
+      cudaVersion: '13.0',
+      gpus: [],
+      listed: true,
+      visible: '',
+      status: 'warn',
+      found: /^none$/,
+    },
+    { title: 'no driver', cudaVersion: '13.0', gpus: [], listed: false, status: 'warn', found: /^none$/ },
+    {
+      title: 'GPUs of two models',
+      cudaVersion: '13.0',
+      gpus: [gpu, other],
+      listed: true,
+      status: 'warn',
+      found: /^NVIDIA H100 and NVIDIA A100, which do not/,
+    },
+  ]) {
+    test(`of a host with ${title} is told`, async (t) => {
+      const bin = await mkdtemp(join(tmpdir(), 'reverie-doctor-'));
+      const { PATH, CUDA_VISIBLE_DEVICES } = process.env;
+      t.after(async () => {
+        Object.assign(process.env, { PATH });
+        if (CUDA_VISIBLE_DEVICES === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
+        else Object.assign(process.env, { CUDA_VISIBLE_DEVICES });
+        await rm(bin, { recursive: true });
+      });
+      const answer = {
+        python: '3.12.1',
+        torch: '2.11.0',
+        transformers: null,
+        cudaVersion,
+        gpus,
+        cpu: { product: 'right' },
+      };
+      const script = (name: string, says: string): Promise<void> =>
+        writeFile(join(bin, name), `#!/bin/sh\n${says}\n`, { mode: 0o755 });
+      await script('python', `echo '${JSON.stringify(answer)}'`);
+      await script('nvidia-smi', listed ? 'echo "81559, NVIDIA H100"' : 'exit 9');
+      process.env.PATH = `${bin}:${PATH}`;
+      if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
+      else process.env.CUDA_VISIBLE_DEVICES = visible;
+      const line = check(await checkTrainer(join(bin, 'python')), 'GPUs');
+      assert.equal(line.status, status);
+      assert.match(line.found, found);
+    });
+  }
+
   test('that does not run says why and what to do', async () => {
     const [trainer] = await checkTrainer('/nowhere/python');
     assert.equal(trainer?.status, 'fail');
