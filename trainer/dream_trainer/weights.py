@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .config import DreamConfig
-from .failures import invalid
+from .failures import TrainerFailure, invalid
 from .model import DreamModel
 from .pieces import Piece, stored_tensors
 from .sharding import as_shard, piece_of
@@ -53,7 +53,7 @@ def weight_files(folder: Path) -> list[Path]:
     """`model.safetensors`, or every shard that `model.safetensors.index.json` names."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = _shards_of(index)
         missing = [name for name in shards if not (folder / name).is_file()]
         if missing:
             raise invalid(
@@ -72,6 +72,16 @@ def weight_files(folder: Path) -> list[Path]:
         "download the model again; pickled weights (*.bin, *.pt) are never read, as they can run code: convert them "
         'where you trust them, `safetensors.torch.save_file(torch.load(FILE, weights_only=True), "model.safetensors")`',
     )
+
+
+def _shards_of(index: Path) -> list[str]:
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if shards:
+            return shards
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise invalid(str(index), "no shards", "JSON with a weight_map from tensor to file", "download it again")
 
 
 def load_weights(
@@ -124,7 +134,7 @@ def load_weights(
         try:
             read(path)
         except SafetensorError as error:
-            raise invalid(str(path), f"a damaged file ({error})", "safetensors", "download the model again") from error
+            raise _damaged(path, error) from error
 
     with ThreadPoolExecutor(_FILES_AT_ONCE, "weights") as pool:
         deque(pool.map(readable, files), maxlen=0)
@@ -145,9 +155,17 @@ def load_weights(
 
 def stored_dtype(folder: Path) -> torch.dtype:
     """bfloat16 where the weights are stored so, else float32: what an export of a model tuned from them is cast to."""
-    with safe_open(weight_files(folder)[0], framework="pt") as tensors:
-        name = next(iter(tensors.keys()))
-        return torch.bfloat16 if tensors.get_slice(name).get_dtype() == "BF16" else torch.float32
+    file = weight_files(folder)[0]
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            name = next(iter(tensors.keys()))
+            return torch.bfloat16 if tensors.get_slice(name).get_dtype() == "BF16" else torch.float32
+    except SafetensorError as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: SafetensorError) -> TrainerFailure:
+    return invalid(str(file), f"a damaged file ({error})", "safetensors", "download the model again")
 
 
 def save_model(tensors: Mapping[str, Tensor], base: Path, folder: Path, shard_bytes: int = SHARD_BYTES) -> str:

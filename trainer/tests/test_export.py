@@ -1,4 +1,4 @@
-"""`export`: a folder to hand on, byte for byte the same, without code, and bad models refused by name."""
+"""`export`: a folder to hand on, byte for byte the same, and without code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from dream_trainer.config import DreamConfig
 from dream_trainer.export import main
@@ -69,44 +69,3 @@ def test_exports_the_same_bytes_twice_and_what_loads(tmp_path: Path, capsys: pyt
         assert fact in card, fact
     assert main(["--model", str(model), "--to", str(tmp_path / "one")]) == 2
     assert "a folder that exists" in capsys.readouterr().err
-
-
-def broken(folder: Path, case: str) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    tensors = load_file(folder / "model.safetensors")
-    if case == "another architecture":
-        config["model_type"] = "llama"
-    elif case == "a NaN":
-        tensors["lm_head.weight"][3, 4] = float("nan")
-    elif case == "a missing tensor":
-        del tensors["model.norm.weight"]
-    elif case == "an extra tensor":
-        tensors["model.extra.weight"] = torch.zeros(1)
-    elif case == "another shape":
-        tensors["model.norm.weight"] = torch.zeros(31)
-    elif case == "no mask token":
-        config |= {"vocab_size": 300, "mask_token_id": 290}
-    (folder / "config.json").write_text(json.dumps(config))
-    save_file(tensors, folder / "model.safetensors")
-    if case == "pickles only":
-        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
-BAD = {
-    "another architecture": "config.json, model_type: found 'llama'; expected 'Dream'",
-    "a NaN": "tensor lm_head.weight: found NaN; expected numbers",
-    "a missing tensor": "found no tensor model.norm.weight; expected 27 tensors",
-    "an extra tensor": "tensor model.extra.weight: found a tensor; expected none of that name",
-    "another shape": "tensor model.norm.weight: found shape [31]; expected [32] by config.json",
-    "no mask token": "tokenizer, mask_token_id: found no token with id 290",
-    "pickles only": "convert them where you trust them",
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_broken_model_is_refused_by_name(tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]) -> None:
-    model = make_model(tmp_path / "model")
-    broken(model, case)
-    assert main(["--model", str(model), "--to", str(tmp_path / "out")]) == 2
-    assert BAD[case] in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
