@@ -3,26 +3,17 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { GetObjectCommand, HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { GetObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import { asDiskFull } from './disk-full.ts';
 import { CHUNK_BYTES, type Hashed, tap } from './hashing.ts';
+import { inParallel } from './in-parallel.ts';
 import { isNoSuchKey, statusOf } from './s3-errors.ts';
+import { Replaced, readRange, type Source, type Version, WithoutRanges } from './s3-range.ts';
 import type { Transfer } from './store.ts';
 
-/** In a row and without a byte gained; every byte gained starts the count again. */
-const MAX_IDLE_ATTEMPTS = 5;
-const BACK_OFF_MS = 200;
-
-/** The object was written anew between two requests: what came before belongs to other content. */
-class Replaced extends Error {}
-
-interface Source {
-  client: S3Client;
-  bucket: string;
-  key: string;
-}
+const PART_BYTES = 8 * 1024 * 1024;
+/** One connection of S3 brings some 90 MB/s. With the part's size, the most that a download holds in memory. */
+const PARTS_AT_ONCE = 8;
 
 /** Null where there is no such object. */
 export async function downloadResuming(source: Source, file: string, transfer: Transfer): Promise<Hashed | null> {
@@ -35,11 +26,6 @@ export async function downloadResuming(source: Source, file: string, transfer: T
       if (!(error instanceof Replaced) || tries === 3) throw error;
     }
   }
-}
-
-interface Version {
-  size: number;
-  etag: string;
 }
 
 async function head({ client, bucket, key }: Source, { signal }: Transfer): Promise<Version | null> {
@@ -87,52 +73,77 @@ async function downloadVersion(source: Source, version: Version, file: string, t
   }
 }
 
-async function fill(source: Source, { size, etag }: Version, partial: string, out: FileHandle, transfer: Transfer) {
-  let hash = createHash('sha256');
+/** The partial file is at all times a beginning of the object, so that its size says where to go on. */
+async function fill(source: Source, version: Version, partial: string, out: FileHandle, transfer: Transfer) {
+  const { size } = version;
+  const hash = createHash('sha256');
   let position = Math.min((await out.stat()).size, size);
   if (position > 0) await hashBeginning(partial, position, hash, transfer);
-  for (let idle = 0; position < size; ) {
-    const before = position;
-    let cause: unknown = new Error('the connection ended early');
-    try {
-      const { Body, ContentRange, ETag } = await source.client.send(
-        new GetObjectCommand({ Bucket: source.bucket, Key: source.key, Range: `bytes=${position}-`, IfMatch: etag }),
-        transfer.signal ? { abortSignal: transfer.signal } : {},
-      );
-      // Some stores take the condition and ignore it.
-      if (ETag !== undefined && ETag !== etag) {
-        (Body as Readable).destroy();
-        throw new Replaced(`${source.key} was replaced during its download`);
-      }
-      if (position > 0 && !ContentRange?.startsWith(`bytes ${position}-`)) {
-        // A store without ranges sends the whole.
-        hash = createHash('sha256');
-        position = 0;
-      }
-      for await (const chunk of tap(Body as AsyncIterable<Uint8Array>, hash, transfer)) {
-        for (let at = 0; at < chunk.length; ) {
-          const { bytesWritten } = await out.write(chunk, at, chunk.length - at, position);
-          at += bytesWritten;
-          position += bytesWritten;
-        }
-      }
-    } catch (error) {
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
       transfer.signal?.throwIfAborted();
-      // The hash has the chunk already and the file has not: there is no going on from here.
-      if ((error as NodeJS.ErrnoException).syscall === 'write') throw asDiskFull(error, partial) ?? error;
-      const status = statusOf(error);
-      if (status === 412 || isNoSuchKey(error)) throw new Replaced(`${source.key} was replaced during its download`);
-      if (error instanceof Replaced) throw error;
-      // The SDK has tried again where that helps; what it reports about the request itself is final.
-      if (status !== undefined && status >= 400 && status < 500) throw error;
-      cause = error;
+      const chunk = bytes.subarray(at, at + CHUNK_BYTES);
+      // Side by side: the disk's part runs on another thread.
+      const written = writeAt(out, chunk, position);
+      hash.update(chunk);
+      await written.catch((error) => {
+        throw asDiskFull(error, partial) ?? error;
+      });
+      position += chunk.length;
+      transfer.onBytes?.(chunk.length);
     }
-    idle = position > before ? 0 : idle + 1;
-    if (idle === MAX_IDLE_ATTEMPTS) throw cause;
-    if (position < size)
-      await sleep(BACK_OFF_MS * 2 ** idle, undefined, transfer.signal && { signal: transfer.signal });
+  };
+  try {
+    if (size - position > PART_BYTES) await readInParts(source, version, position, append, transfer);
+  } catch (error) {
+    if (!(error instanceof WithoutRanges)) throw error;
   }
+  for await (const chunk of readRange(source, version, { start: position, end: size }, transfer)) await append(chunk);
+  transfer.signal?.throwIfAborted();
   return hash.digest('hex');
+}
+
+/** Parts come side by side and are appended one after the other, since the hash is over the whole. */
+async function readInParts(
+  source: Source,
+  version: Version,
+  from: number,
+  append: (bytes: Uint8Array) => Promise<void>,
+  transfer: Transfer,
+): Promise<void> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([failed.signal, ...(transfer.signal ? [transfer.signal] : [])]);
+  const starts = Array.from({ length: Math.ceil((version.size - from) / PART_BYTES) }, (_, n) => from + n * PART_BYTES);
+  const spare: Buffer[] = [];
+  let appended: Promise<unknown> = Promise.resolve();
+  await inParallel(starts, PARTS_AT_ONCE, async (start) => {
+    const buffer = spare.pop() ?? Buffer.allocUnsafe(PART_BYTES);
+    const reading = readPart(source, version, start, buffer, { ...transfer, signal });
+    const mine = Promise.all([reading, appended]).then(([part]) => append(part));
+    appended = mine;
+    await mine.catch((error) => {
+      // What the others are reading could not be appended any more.
+      failed.abort(error);
+      throw error;
+    });
+    spare.push(buffer);
+  });
+}
+
+async function readPart(source: Source, version: Version, start: number, into: Buffer, transfer: Transfer) {
+  const end = Math.min(start + PART_BYTES, version.size);
+  let length = 0;
+  for await (const chunk of readRange(source, version, { start, end }, transfer)) {
+    into.set(chunk, length);
+    length += chunk.length;
+  }
+  return into.subarray(0, length);
+}
+
+async function writeAt(out: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    at += (await out.write(bytes, at, bytes.length - at, position + at)).bytesWritten;
+  }
 }
 
 async function hashBeginning(file: string, bytes: number, hash: Hash, { signal, onBytes }: Transfer): Promise<void> {

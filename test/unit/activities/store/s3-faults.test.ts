@@ -1,7 +1,7 @@
 /** The S3 store while its server, its credentials or the clock fail, on rclone and on Ceph's gateway. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -119,6 +119,30 @@ for (const { kind, server, skip } of servers) {
     proxy.rules.length = 0;
     assert.deepEqual(await store.upload('a/file', file), expected);
     await check(store);
+  });
+
+  test(`${kind}: an object that is replaced between two parts of its download is fetched anew`, { skip }, async () => {
+    const other = join(root, 'other');
+    await writeFile(other, randomBytes(40 * MB));
+    const replace = async () => {
+      await store.upload('a/file', file);
+    };
+    const cut: FaultRule = {
+      fault: { kind: 'cut', body: 'response', afterBytes: 3 * MB, beforeCut: replace },
+      when: ({ method, headers }) => method === 'GET' && headers.range?.startsWith(`bytes=${16 * MB}-`) === true,
+      times: 1,
+    };
+    const { proxy, store } = await setUp([cut]);
+    await store.upload('a/file', other);
+    await check(store);
+    assert.equal(proxy.fired, 1);
+    // rclone takes the condition and ignores it.
+    assert.equal(proxy.statuses.includes(412), kind === 'RGW');
+    const down = `down-${kind}-${number}`;
+    assert.deepEqual(
+      (await readdir(root)).filter((name) => name.startsWith(down)),
+      [down],
+    );
   });
 
   test(`${kind}: a cancelled upload leaves no parts`, { skip }, async () => {
