@@ -18,12 +18,14 @@ def load_kernels(file: Path) -> bool:
     """Whether there were any. One that is unreadable costs the time to compile, and is written anew."""
     if not file.is_file():
         return False
+    reason = "torch cannot read it"
     try:
-        return torch.compiler.load_cache_artifacts(file.read_bytes()) is not None
-    except Exception as error:
-        # Whatever its bytes lead torch to; what it meant to spare is all that is lost.
-        print(f"dream_trainer: {file} is no file of compiled kernels ({error!r}); compiling anew", file=sys.stderr)
-        return False
+        if torch.compiler.load_cache_artifacts(file.read_bytes()) is not None:
+            return True
+    except Exception as error:  # Whatever its bytes lead torch to; what it meant to spare is all that is lost.
+        reason = repr(error)
+    print(f"dream_trainer: {file} is no file of compiled kernels ({reason}); compiling anew", file=sys.stderr)
+    return False
 
 
 def keep_kernels(file: Path, *, were_loaded: bool) -> None:

@@ -40,15 +40,18 @@ def main(argv: list[str]) -> int:
 def precompile(spec: TrainSpec, kernels: Path, ranks: int) -> None:
     import torch
 
+    from .batches import TrainingBatches
     from .compiled import compile_for, is_asked_for
     from .config import DreamConfig
     from .data import load_rows
     from .determinism import make_deterministic
     from .distributed import own_device
     from .fit import fit, gpu_memory_bytes
+    from .gradients import accumulate_gradients, clear_gradients
     from .kernels import keep_kernels, load_kernels
     from .lora import start_adapters
-    from .optimizer import build_optimizer, gradients
+    from .micro_batches import micro_batches
+    from .optimizer import build_optimizer, clip_factor, gradient_norm, gradients
     from .tokenizer import Tokenizer
     from .trained_model import outline
 
@@ -58,6 +61,14 @@ def precompile(spec: TrainSpec, kernels: Path, ranks: int) -> None:
     if chosen.is_sharded or not is_asked_for(spec, outline(config, chosen.recipe, spec), device):
         return
     rows = load_rows(spec.train_data, Tokenizer.load(spec.model, config), spec.max_tokens, "error")
+    batches = TrainingBatches(
+        rows,
+        config,
+        spec.objective,
+        seed=spec.seed,
+        global_batch_size=spec.global_batch_size,
+        max_tokens=spec.max_tokens,
+    )
     model = outline(dataclasses.replace(config, num_hidden_layers=2), chosen.recipe, spec).to_empty(device=device)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -67,6 +78,13 @@ def precompile(spec: TrainSpec, kernels: Path, ranks: int) -> None:
     optimizer = build_optimizer(model.train(), spec.optimizer, chosen.recipe, spec.seed)
     were_loaded = load_kernels(kernels)
     compile_for(model, spec, rows=len(rows), ranks=ranks, autocast=chosen.recipe.autocast)
-    gradients(model)
-    optimizer.update(1, 0.0, torch.ones((), device=device))
+    # A first step: what is compiled beyond the blocks, the update above all, and what shapes of real rows bring about.
+    batch = batches.batch(1)
+    chunks = micro_batches(len(batch.rows), spec.micro_batch_size, 0, ranks)
+    clear_gradients(model)
+    accumulate_gradients(
+        model, batch, chunks, spec.objective.normalisation, micro_batches=len(chunks), autocast=chosen.recipe.autocast
+    )
+    norm = gradient_norm(gradients(model))
+    optimizer.update(1, 0.0, clip_factor(norm, spec.optimizer.clip_norm))
     keep_kernels(kernels, were_loaded=were_loaded)
