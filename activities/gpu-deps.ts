@@ -6,6 +6,10 @@ export interface GpuDeps extends ActivityDeps {
   ranks: number;
   /** GPUs of this worker. */
   gpus: number;
+  /** Their names, as the driver tells them. */
+  gpuModels: readonly string[];
+  /** Seals compiled kernels in the store; null keeps them on this host. */
+  kernelsSecret: string | null;
   /** Name of this host, for people. */
   host: string;
   /** From a stop now to the end of the trainer: what a preemption notice leaves for the last checkpoint. */

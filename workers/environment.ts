@@ -18,6 +18,8 @@ export interface Environment {
   observed: { metricsAddress: string | null; healthAddress: string | null };
   /** The version under which a CPU worker takes runs; null takes any run. */
   deployment: { name: string; buildId: string } | null;
+  /** Shared by GPU workers: what it seals in the store, each of them runs. */
+  kernelsSecret: string | null;
   /** Secrets that sign notifications, by the names of their variables. */
   notifySecrets: Record<string, string>;
 }
@@ -37,6 +39,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
       healthAddress: env.REVERIE_HEALTH_ADDRESS || null,
     },
     deployment: deployment(env),
+    kernelsSecret: env.REVERIE_KERNELS_SECRET || null,
     notifySecrets: notifySecrets(env),
     notices: { noticeFile: env.REVERIE_NOTICE_FILE || null, instanceMetadata: instanceMetadata(env) },
   };

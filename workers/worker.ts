@@ -15,7 +15,7 @@ import { workflowBundle } from './bundle.ts';
 import { connectWorker } from './connect.ts';
 import { versioning } from './deployment.ts';
 import { type Environment, readEnvironment } from './environment.ts';
-import { countGpus } from './gpus.ts';
+import { countGpus, listGpus } from './gpus.ts';
 import { serveHealth } from './health.ts';
 import { untilIdle } from './idle.ts';
 import { installRuntime, SHUTDOWN_SIGNALS } from './log.ts';
@@ -87,7 +87,7 @@ async function takeTasks({ request, environment, log, stopped, onWorker }: TaskO
     const options =
       request.kind === 'cpu'
         ? await cpuOptions(deps, environment.deployment)
-        : await gpuOptions(deps, request, () => graceSeconds);
+        : await gpuOptions(deps, request, environment, () => graceSeconds);
     const worker = await Worker.create({ ...common, ...options });
     onWorker(worker);
     const atWork = (): number => worker.getStatus().numInFlightActivities;
@@ -162,13 +162,22 @@ async function cpuOptions(deps: ActivityDeps, deployment: Environment['deploymen
 async function gpuOptions(
   deps: ActivityDeps,
   request: WorkerRequest,
+  { kernelsSecret }: Environment,
   graceSeconds: () => number,
 ): Promise<WorkerOptions> {
   // Trainers of a worker that was killed: the kernel has ended them with it, or this does.
   const killed = await killOrphans(deps.cacheDir);
   if (killed > 0) deps.log.warn({ killed }, 'ended trainers that an earlier worker had left');
   const gpus = await countGpus();
-  const gpuDeps = { ...deps, ranks: request.ranks ?? Math.max(1, gpus), gpus, host: hostname(), graceSeconds };
+  const gpuDeps = {
+    ...deps,
+    ranks: request.ranks ?? Math.max(1, gpus),
+    gpus,
+    gpuModels: (await listGpus()).map(({ name }) => name),
+    kernelsSecret,
+    host: hostname(),
+    graceSeconds,
+  };
   return {
     taskQueue: request.queue,
     activities: createGpuActivities(gpuDeps),

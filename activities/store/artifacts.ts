@@ -137,6 +137,16 @@ export class Artifacts {
     return folder;
   }
 
+  /** What `fetch` would have to bring here, by size. */
+  async missingBytes(ref: ArtifactRef): Promise<number> {
+    const folder = this.#folder(ref);
+    const { files } = (await this.#cached(ref, folder)) ?? (await this.#stored(ref));
+    const missing = await Promise.all(
+      files.map(async ({ path, size }) => ((await sizeOf(join(folder, path))) === size ? 0 : size)),
+    );
+    return missing.reduce((sum, size) => sum + size, 0);
+  }
+
   async #fetchFile(ref: ArtifactRef, file: ManifestFile, local: string, transfer: Transfer): Promise<void> {
     const key = prefixOf(ref.stage, ref.key) + file.path;
     const incoming = join(this.#cacheDir, 'scratch', `incoming-${ref.stage}-${ref.digest}`, file.path);

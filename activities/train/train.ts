@@ -4,7 +4,7 @@
  */
 import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isReverieFailure, ReverieFailure } from '../../contracts/failures.ts';
+import { isReverieFailure } from '../../contracts/failures.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { ArtifactRef, TrainSummary } from '../../contracts/stages.ts';
 import type { GpuUse } from '../../contracts/workflow-api.ts';
@@ -12,7 +12,6 @@ import { type Cap, startCap } from '../cap.ts';
 import { giveUpAfter } from '../give-up-after.ts';
 import type { Execution, GpuDeps } from '../gpu-deps.ts';
 import type { StageContext } from '../stage.ts';
-import { Checkpoints, type FetchedCheckpoint } from '../store/checkpoints.ts';
 import { watchGpuUse } from '../trainer/gpu-use.ts';
 import type { ProgressView } from '../trainer/progress.ts';
 import { runTrainer } from '../trainer/run-trainer.ts';
@@ -20,9 +19,9 @@ import { type AttemptLog, completeRecord } from './attempt-log.ts';
 import { Attempts } from './attempts.ts';
 import type { TrainingMetrics } from './metrics.ts';
 import { Publisher, type Saved } from './publisher.ts';
-import { type Done, type Plan, parseHistory, readHistory, summarise, trainingRecord, writeHistory } from './summary.ts';
+import { fetchStart, type Start } from './start.ts';
+import { type Done, type Plan, readHistory, summarise, trainingRecord, writeHistory } from './summary.ts';
 import { Tracking } from './tracking.ts';
-import { trainerSpec } from './trainer-spec.ts';
 import { dropOlder, openTrainingFolder, type TrainingFolder } from './training-folder.ts';
 
 export interface TrainRequest {
@@ -72,15 +71,10 @@ export async function train(attempt: TrainAttempt): Promise<TrainSummary> {
 }
 
 async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap): Promise<TrainSummary> {
-  const { request, trainKey, deps, execution, context, view, log } = attempt;
+  const { request, trainKey, deps, execution, view, log } = attempt;
   const { spec } = request;
-  const transfer = view.counting('bytesRead', context.transfer);
-  const [filteredDir, modelDir] = await Promise.all([
-    deps.artifacts.fetch(request.filtered, transfer),
-    deps.artifacts.fetch(request.model, transfer),
-  ]);
-  const checkpoints = new Checkpoints(deps.store, trainKey);
-  const found = await newestFitting(attempt, checkpoints, folder.checkpoints);
+  const start = await fetchStart(attempt, folder);
+  const { found, checkpoints } = start;
   const fromStep = found?.step ?? 0;
   await dropOlder(folder.checkpoints, fromStep);
   await checkpoints.sweepLeftovers(execution.attemptPrefix);
@@ -102,25 +96,18 @@ async function trainIn(folder: TrainingFolder, attempt: TrainAttempt, cap: Cap):
   };
   void watchGpuUse(onGpuUse, ended.signal);
   try {
-    return await trainFrom({ found, checkpoints, filteredDir, modelDir, tracking }, folder, attempt, cap);
+    return await trainFrom(start, tracking, folder, attempt, cap);
   } finally {
     ended.abort();
     await tracking.end();
   }
 }
 
-interface Start {
-  found: FetchedCheckpoint | null;
-  checkpoints: Checkpoints;
-  filteredDir: string;
-  modelDir: string;
-  tracking: Tracking;
-}
-
 async function trainFrom(
-  { found, checkpoints, filteredDir, modelDir, tracking }: Start,
+  { checkpoints, trainerSpec, kernels }: Start,
+  tracking: Tracking,
   folder: TrainingFolder,
-  { request, trainKey, deps, execution, context, view, log, metrics }: TrainAttempt,
+  { request, deps, execution, context, view, log, metrics }: TrainAttempt,
   cap: Cap,
 ): Promise<TrainSummary> {
   const { spec } = request;
@@ -140,20 +127,15 @@ async function trainFrom(
     },
   });
   let plan: Plan | null = null;
+  let stepsHere = 0;
   let final: Saved | null = null;
   let done: Done;
   try {
     done = await runTrainer({
       python: deps.python,
       command: 'train',
-      spec: trainerSpec({
-        spec,
-        trainKey,
-        modelDir,
-        filteredDir,
-        resumeFrom: found?.folder ?? null,
-        leaveOutSteps: request.leaveOutSteps,
-      }),
+      spec: trainerSpec,
+      args: kernels === null ? [] : ['--kernels', kernels.file],
       runDir: folder.runDir,
       attempt: execution.attemptPrefix,
       cacheDir: deps.cacheDir,
@@ -170,6 +152,9 @@ async function trainFrom(
         tracking.take(event);
         context.progress();
         if (event.type === 'plan') plan = event;
+        // The file is written behind the first step.
+        if (event.type === 'step') stepsHere += 1;
+        if (stepsHere === 2) void kernels?.share();
         if (event.type !== 'checkpoint') return;
         const saved = { step: event.step, folder: event.path, bytes: event.bytes };
         // The artifact follows at once on the final one, unless something comes between.
@@ -199,42 +184,4 @@ async function trainFrom(
   await writeFile(join(context.dir, 'history.jsonl'), writeHistory(history));
   await writeFile(join(context.dir, 'training.json'), JSON.stringify(trainingRecord(summary), null, 2));
   return summary;
-}
-
-/**
- * The newest verified checkpoint that left out just the batches that this attempt leaves out. Throws CheckpointLost
- * where the run has seen a later step committed and nothing damaged accounts for it.
- */
-async function newestFitting(
-  { request, trainKey, deps, context, view, log }: TrainAttempt,
-  checkpoints: Checkpoints,
-  localRoot: string,
-): Promise<FetchedCheckpoint | null> {
-  const { leaveOutSteps, seenStep } = request;
-  let passedOver = 0;
-  const found = await checkpoints.fetchNewest(localRoot, {
-    identity: trainKey,
-    transfer: view.counting('bytesRead', context.transfer),
-    seenStep,
-    fits: (history) => {
-      const steps = parseHistory(history).filter((record) => record.type === 'step');
-      return steps.every(({ step, leftOut }) => leftOut === leaveOutSteps.includes(step));
-    },
-    onDamaged: (where, reason) => {
-      passedOver++;
-      const message = `Checkpoint ${where} is passed over: ${reason}.`;
-      log.notice({ type: 'CheckpointPassedOver', message, at: new Date().toISOString() });
-      deps.log.warn({ where, reason }, 'checkpoint passed over');
-    },
-  });
-  const foundStep = found?.step ?? 0;
-  const explained = passedOver > 0 || leaveOutSteps.length > 0;
-  if (seenStep !== null && foundStep < seenStep && !explained) {
-    throw new ReverieFailure(
-      'CheckpointLost',
-      `The newest checkpoint in ${deps.store.url} is of step ${foundStep}; expected step ${seenStep} or later, which this run has seen committed; look whether objects were deleted or another store is configured. Nothing was trained again.`,
-      { seenStep, foundStep },
-    );
-  }
-  return found;
 }

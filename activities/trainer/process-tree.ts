@@ -13,6 +13,11 @@ export const CACHE_MARK = 'REVERIE_TRAINER_OF';
 /** Environment variable with the process id of the worker that started a trainer. */
 export const WORKER_MARK = 'REVERIE_WORKER_PID';
 
+/** The environment by which all that belongs to a trainer of this worker is found. */
+export function trainerMarks({ attempt, cacheDir }: { attempt: string; cacheDir: string }): Record<string, string> {
+  return { [ATTEMPT_MARK]: attempt, [CACHE_MARK]: cacheDir, [WORKER_MARK]: String(process.pid) };
+}
+
 /** Process ids whose environment holds `name=value`, zombies excluded. */
 export async function marked(name: string, value: string): Promise<number[]> {
   const entry = Buffer.from(`${name}=${value}\0`);

@@ -12,7 +12,7 @@ import { type FailureDetails, isFailureType, ReverieFailure } from '../../contra
 import { EXIT_DISK_FULL, EXIT_PREEMPTED, type TrainerEvent, type TrainerPhase } from '../../contracts/trainer.ts';
 import { asDiskFull } from '../store/disk-full.ts';
 import { followEvents } from './follow-events.ts';
-import { ATTEMPT_MARK, CACHE_MARK, killMarked, WORKER_MARK } from './process-tree.ts';
+import { ATTEMPT_MARK, killMarked, trainerMarks } from './process-tree.ts';
 
 export interface TrainerRun {
   python: string;
@@ -64,9 +64,7 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
         ...run.env,
         PYTHONUNBUFFERED: '1',
         PYTHONUTF8: '1',
-        [ATTEMPT_MARK]: run.attempt,
-        [CACHE_MARK]: run.cacheDir,
-        [WORKER_MARK]: String(process.pid),
+        ...trainerMarks(run),
       },
       stdin: 'ignore',
       stdout: 'pipe',
