@@ -37,6 +37,16 @@ const hostSchema = z.object({
   neededGib: z.int().describe('Of the smallest GPU that holds it.'),
   nearest: recipeSchema.nullable().describe('The nearest that fits; null where none does.'),
   tokensPerSecond: z.number().nullable().describe('Of the nearest, over all GPUs; null for GPUs not known.'),
+  firstStep: z
+    .object({
+      weightsBytes: z.int(),
+      checkpointBytes: z.int(),
+      firstAttemptSeconds: z.number().describe('Compiles beside the download of the weights.'),
+      laterAttemptSeconds: z.number().describe('Finds compiled kernels, and fetches a checkpoint.'),
+      startSeconds: z.number().describe('Of the trainer, with all on the host.'),
+    })
+    .nullable()
+    .describe('Of the nearest on a host that has nothing, at 10 Gbit/s; null without GPUs.'),
 });
 export type HostPlan = z.infer<typeof hostSchema>;
 const answerSchema = z.object({ parameters: z.int(), hosts: z.array(hostSchema).min(1) });

@@ -123,8 +123,18 @@ function memoryLines({ parameters, shapeFrom, asked, gpus, advice, others }: Mem
       .map(([kind, size]) => `  ${kind.padEnd(22)}${gigabytes(size).padStart(10)}`),
     `  ${verdict(gpus, asked.fits)}`,
     ...(advice === null ? [] : [`  → ${advice}`]),
+    ...firstStepLines(asked),
     '  on other hosts:',
     ...table(others.map((host) => hostRow(host, steps))),
+  ];
+}
+
+function firstStepLines({ firstStep }: HostPlan): string[] {
+  if (firstStep === null) return [];
+  const { weightsBytes, checkpointBytes, firstAttemptSeconds, laterAttemptSeconds, startSeconds } = firstStep;
+  return [
+    `  to the first step on a fresh host, at 10 Gbit/s: about ${count(firstAttemptSeconds)} s (${gigabytes(weightsBytes)} of weights);`,
+    `  of a later attempt, which finds its kernels: ${count(laterAttemptSeconds)} s (a checkpoint of ${gigabytes(checkpointBytes)} as well), ${count(startSeconds)} s where all is on the host`,
   ];
 }
 

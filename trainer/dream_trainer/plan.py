@@ -3,7 +3,7 @@
 The request: `config` (fields of config.json, null for Dream 7B's), `recipe`, `loraRank`, `microBatchSize`,
 `globalBatchSize`, `maxTokens`, `activationCheckpointing`, `activationBudget`, `compile`, `sharding`, and `hosts`, a
 list of {gpus, memoryGib, gpu}. The answer tells for each host which recipe was looked at, its bytes by kind, whether
-they fit, and the nearest change that would make them fit.
+they fit, the nearest change that would make them fit, and how long a fresh host takes to the first step of that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from .config import DreamConfig
 from .failures import TrainerFailure
+from .first_step import first_step
 from .memory import (
     COMPILED_FROM_PARAMETERS,
     DREAM_7B,
@@ -61,8 +62,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "parameters": shape.parameters,
         "hosts": [
-            _on_host(shape, _shared(request, asked["globalBatchSize"], host["gpus"]), asked["sharding"], host)
-            for host in asked["hosts"]
+            _on_host(shape, request, asked["globalBatchSize"], asked["sharding"], host) for host in asked["hosts"]
         ],
     }
 
@@ -79,7 +79,10 @@ def shape_of(fields: dict[str, Any]) -> Shape:
     return Shape.of(DreamConfig.parse({"max_position_embeddings": 1, "model_type": "Dream", **fields, **tokens}))
 
 
-def _on_host(shape: Shape, request: Request, sharding: str, host: dict[str, Any]) -> dict[str, Any]:
+def _on_host(
+    shape: Shape, asked: Request, global_batch_size: int, sharding: str, host: dict[str, Any]
+) -> dict[str, Any]:
+    request = _shared(asked, global_batch_size, host["gpus"])
     memory_bytes = host["memoryGib"] and host["memoryGib"] * GIB
     if memory_bytes:
         looked_at = choose(shape, request, sharding, memory_bytes) or smallest(request, sharding)
@@ -89,6 +92,7 @@ def _on_host(shape: Shape, request: Request, sharding: str, host: dict[str, Any]
     fit = fits(shape, looked_at, memory_bytes) if memory_bytes else None
     near = nearest_fit(shape, looked_at, memory_bytes) if memory_bytes else None
     speed = tokens_per_second(shape, near, host.get("gpu") or "") if near else None
+    start = first_step(shape, near or looked_at, global_batch_size, speed and speed * host["gpus"])
     return {
         **host,
         "request": _told(looked_at),
@@ -97,6 +101,7 @@ def _on_host(shape: Shape, request: Request, sharding: str, host: dict[str, Any]
         "neededGib": needed_gib(shape, looked_at),
         "nearest": near and _told(near),
         "tokensPerSecond": speed and speed * host["gpus"],
+        "firstStep": start if memory_bytes else None,
     }
 
 

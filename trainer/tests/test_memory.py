@@ -14,6 +14,7 @@ import torch
 from dream_trainer.checkpoint import Checkpoint
 from dream_trainer.config import DreamConfig
 from dream_trainer.failures import TrainerFailure
+from dream_trainer.first_step import first_step
 from dream_trainer.fit import fit
 from dream_trainer.lora import add_adapters
 from dream_trainer.memory import (
@@ -26,6 +27,7 @@ from dream_trainer.memory import (
     fits,
     nearest_fit,
     needed_gib,
+    tokens_per_second,
 )
 from dream_trainer.model import DreamModel
 from dream_trainer.optimizer import build_optimizer
@@ -183,6 +185,8 @@ def test_the_command_answers_without_torch(tmp_path: Path) -> None:
         "isSharded": False,
     }
     assert second["fits"] is None and second["nearest"] is None
+    assert first["firstStep"]["weightsBytes"] == 2 * json.loads(done.stdout)["parameters"]
+    assert second["firstStep"] is None
 
 
 def spec_of(folder: Path, **changes: object) -> TrainSpec:
@@ -259,3 +263,20 @@ def test_a_training_is_sharded_as_asked_and_where_it_must_be(tmp_path: Path) -> 
     spec = spec_of(tmp_path, activationCheckpointing=True, sharding="off", recipe="full-bf16-sr")
     with pytest.raises(TrainerFailure, match=r"set train\.sharding on"):
         fit(spec, config, None, 48 * GIB, 2)
+
+
+def test_predicts_the_first_step_within_a_fifth_of_what_was_measured() -> None:
+    """`tests.measure_start`: micro-batches of 4 × 2,048 in global batches of 16, all on the host."""
+    figures = json.loads((REPOSITORY / "test" / "bench" / "results" / "h200-start.json").read_text())
+    asked = Request("full-bf16-sr-8bit", 4, 2048, True, 0.75, True)
+    found = first_step(DREAM_7B, asked, 16, tokens_per_second(DREAM_7B, asked, "NVIDIA H200"))
+    for part in ("warm", "resumed"):
+        assert found["startSeconds"] == pytest.approx(figures[part]["secondsToFirstStep"], rel=0.2)
+    precompiled = found["firstAttemptSeconds"] - found["startSeconds"]
+    assert precompiled == pytest.approx(figures["precompile"]["seconds"], rel=0.2), "longer than the download"
+    assert found["checkpointBytes"] == pytest.approx(30.7e9, rel=0.01), "29,278 MiB in the measured training"
+    adapters = dataclasses.replace(asked, recipe="lora")
+    assert first_step(DREAM_7B, adapters, 16, None)["checkpointBytes"] < 1e9
+    shared = dataclasses.replace(asked, gpus=8, is_sharded=True)
+    assert first_step(DREAM_7B, shared, 16, None)["checkpointBytes"] == pytest.approx(30.7e9, rel=0.01)
+    assert first_step(DREAM_7B, shared, 16, None)["startSeconds"] < found["startSeconds"]
