@@ -5,7 +5,7 @@ import { Artifacts } from '../activities/store/artifacts.ts';
 import { openStore } from '../activities/store/open-store.ts';
 import type { Generation } from '../contracts/trainer.ts';
 import { readEnvironment } from '../workers/environment.ts';
-import { countGpus } from '../workers/gpus.ts';
+import { listGpus } from '../workers/gpus.ts';
 import { type Column, printable, sideBySide } from './compare/columns.ts';
 import { type FinishedRun, findReport, readFinishedRun } from './compare/finished-run.ts';
 import { generate } from './compare/generate.ts';
@@ -84,10 +84,9 @@ function withSampler(
 
 /** A GPU for each model where there are two; otherwise they share what there is. */
 async function deviceOfEach(): Promise<Record<Name, Record<string, string>>> {
-  const visible = process.env.CUDA_VISIBLE_DEVICES?.split(',').filter(Boolean);
-  const [first, second] = visible ?? Array.from({ length: await countGpus() }, (_, index) => String(index));
+  const [first, second] = await listGpus();
   if (first === undefined || second === undefined) return { base: {}, tuned: {} };
-  return { base: { CUDA_VISIBLE_DEVICES: first }, tuned: { CUDA_VISIBLE_DEVICES: second } };
+  return { base: { CUDA_VISIBLE_DEVICES: first.device }, tuned: { CUDA_VISIBLE_DEVICES: second.device } };
 }
 
 interface Screen {

@@ -35,7 +35,7 @@ export async function plan({ file, json, out = process.stdout, signal, ...asked 
 /** What is named holds; the rest is as on this host. */
 async function chooseGpus({ gpus, gpuMemoryGib }: Pick<PlanOptions, 'gpus' | 'gpuMemoryGib'>): Promise<GpuChoice> {
   if (gpus !== null && gpuMemoryGib !== null) return { count: gpus, memoryGib: gpuMemoryGib, from: 'options' };
-  const here = await listGpus();
+  const here = (await listGpus()).flatMap(({ name, memoryGib }) => (memoryGib === null ? [] : [{ name, memoryGib }]));
   // The smallest one decides: every rank holds the same.
   const [smallest] = here.toSorted((one, other) => one.memoryGib - other.memoryGib);
   const memoryGib = gpuMemoryGib ?? smallest?.memoryGib ?? null;

@@ -15,7 +15,7 @@ import { workflowBundle } from './bundle.ts';
 import { connectWorker } from './connect.ts';
 import { versioning } from './deployment.ts';
 import { type Environment, readEnvironment } from './environment.ts';
-import { countGpus, listGpus } from './gpus.ts';
+import { listGpus } from './gpus.ts';
 import { serveHealth } from './health.ts';
 import { untilIdle } from './idle.ts';
 import { installRuntime, SHUTDOWN_SIGNALS } from './log.ts';
@@ -168,12 +168,12 @@ async function gpuOptions(
   // Trainers of a worker that was killed: the kernel has ended them with it, or this does.
   const killed = await killOrphans(deps.cacheDir);
   if (killed > 0) deps.log.warn({ killed }, 'ended trainers that an earlier worker had left');
-  const gpus = await countGpus();
+  const gpus = await listGpus();
   const gpuDeps = {
     ...deps,
-    ranks: request.ranks ?? Math.max(1, gpus),
-    gpus,
-    gpuModels: (await listGpus()).map(({ name }) => name),
+    ranks: request.ranks ?? Math.max(1, gpus.length),
+    gpus: gpus.length,
+    gpuModels: gpus.map(({ name }) => name),
     kernelsSecret,
     host: hostname(),
     graceSeconds,

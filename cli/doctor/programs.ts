@@ -113,7 +113,7 @@ async function checkDevices({ gpus, cpu, cudaVersion }: Answer): Promise<Check[]
 
 /** The trainer refuses a CPU where its PyTorch is one for CUDA and nvidia-smi lists a GPU; one for CPUs goes on there. */
 async function checkThatNoneIsLost(cudaVersion: string | null): Promise<Check> {
-  const listed = ['', '-1'].includes(process.env.CUDA_VISIBLE_DEVICES ?? 'all') ? [] : await listGpus();
+  const listed = await listGpus();
   if (listed.length === 0) return warn('GPUs', 'none', 'enough for the demo; Dream 7B needs a host with CUDA');
   return (cudaVersion === null ? warn : fail)(
     'GPUs',

@@ -7,7 +7,7 @@ import { trainerSpec } from '../../activities/train/trainer-spec.ts';
 import { runTrainer } from '../../activities/trainer/run-trainer.ts';
 import type { RunSpec } from '../../contracts/run-spec.ts';
 import type { TrainerEvent } from '../../contracts/trainer.ts';
-import { countGpus } from '../../workers/gpus.ts';
+import { listGpus } from '../../workers/gpus.ts';
 import { type Check, fail, ok, warn } from '../doctor/check.ts';
 import { trainerPath } from '../trainer-path.ts';
 import type { SoundCheckpoint, StateHashes } from './checkpoints.ts';
@@ -175,6 +175,5 @@ const hardwareOf = ({ device, torch, ranks, recipe }: Plan): string => {
 /** As many ranks as then, where the GPUs suffice; a training on a CPU is replayed on one, whatever else is here. */
 async function hardwareFor(device: string, ranks: number) {
   if (device === 'cpu') return { ranks, env: { CUDA_VISIBLE_DEVICES: '' } };
-  const visible = process.env.CUDA_VISIBLE_DEVICES?.split(',').filter(Boolean).length;
-  return { ranks: Math.max(1, Math.min(ranks, visible ?? (await countGpus()))), env: {} };
+  return { ranks: Math.max(1, Math.min(ranks, (await listGpus()).length)), env: {} };
 }

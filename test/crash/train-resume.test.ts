@@ -49,7 +49,7 @@ let gpus: Awaited<ReturnType<typeof pathWithGpus>>;
 before(async () => {
   if (skip !== false) return;
   gpus = await pathWithGpus(1);
-  process.env.PATH = gpus.PATH;
+  Object.assign(process.env, { PATH: gpus.PATH, CUDA_VISIBLE_DEVICES: '0' });
   trainer = await pacedTrainer();
   stack = await startTestStack();
 });

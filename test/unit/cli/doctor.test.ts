@@ -187,7 +187,7 @@ describe('the trainer', () => {
       const script = (name: string, says: string): Promise<void> =>
         writeFile(join(bin, name), `#!/bin/sh\n${says}\n`, { mode: 0o755 });
       await script('python', `echo '${JSON.stringify(answer)}'`);
-      await script('nvidia-smi', listed ? 'echo "81559, NVIDIA H100"' : 'exit 9');
+      await script('nvidia-smi', listed ? 'echo "GPU-1, 0, 81559, NVIDIA H100"' : 'exit 9');
       process.env.PATH = `${bin}:${PATH}`;
       if (visible === undefined) delete process.env.CUDA_VISIBLE_DEVICES;
       else process.env.CUDA_VISIBLE_DEVICES = visible;
