@@ -17,7 +17,7 @@ import { pythonInUse } from '../cli/setup/python.mjs';
 import { seconds } from '../cli/setup/say.mjs';
 
 /** @typedef {{ name: string, ok: boolean, ms: number }} Outcome */
-/** @typedef {{ name: string, program: string, args: string[], cwd?: string }} Check */
+/** @typedef {{ name: string, program: string, args: string[], cwd?: string, env?: Record<string, string> }} Check */
 /** @typedef {{ files: string[], atOnce: number, quiet: boolean }} Batch Quiet: told when it has ended. */
 /** @typedef {{ skipped: string[], failures: string[], second: string[] }} Told What people read at the end. */
 
@@ -132,7 +132,9 @@ async function runFiles(name, { files, atOnce, quiet }) {
     const args = ['--import', 'tsx', '--test', `--test-concurrency=${atOnce}`, `--test-timeout=${LONGEST_FILE_MS}`];
     args.push('--test-reporter=spec', '--test-reporter-destination=stdout');
     args.push('--test-reporter=./test/endings.mjs', `--test-reporter-destination=${file}`);
-    const { outcome, output } = await run({ name, program: process.execPath, args: [...args, ...files] }, { quiet });
+    // Stacks side by side on the CPU, as in CI, whatever GPUs there are: a trainer wants its GPU to itself.
+    const check = { name, program: process.execPath, args: [...args, ...files], env: { CUDA_VISIBLE_DEVICES: '' } };
+    const { outcome, output } = await run(check, { quiet });
     if (quiet) console.log(output);
     /** @type {import('./endings.mjs').Ending[]} */
     const endings = readFileSync(file, 'utf8')
@@ -184,12 +186,12 @@ function find(folder, name, patterns) {
  * @param {{ quiet?: boolean }} [options]
  * @returns {Promise<{ outcome: Outcome, output: string }>}
  */
-function run({ name, program, args, cwd = root }, { quiet = false } = {}) {
+function run({ name, program, args, cwd = root, env: more }, { quiet = false } = {}) {
   const startedAt = performance.now();
   return new Promise((resolve) => {
     let output = '';
     // No test asks a cloud for notices, unless it serves them.
-    const env = { ...process.env, AWS_EC2_METADATA_DISABLED: 'true', ...(quiet && { NO_COLOR: '1' }) };
+    const env = { ...process.env, AWS_EC2_METADATA_DISABLED: 'true', ...(quiet && { NO_COLOR: '1' }), ...more };
     const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
     const streams = /** @type {const} */ ([
       [child.stdout, process.stdout],

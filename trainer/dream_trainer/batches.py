@@ -17,7 +17,7 @@ from .data import Row
 from .model import visible_positions
 from .noise import below, permutation, uniforms
 from .objective import token_weights
-from .spec import ObjectiveSpec
+from .spec import ObjectiveSpec, TrainSpec
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,17 @@ class TrainingBatches:
         self._max_tokens = max_tokens
         self.steps_per_epoch = -(-len(rows) // global_batch_size)
         self._order: tuple[int, numpy.ndarray] = (-1, numpy.empty(0, numpy.int64))
+
+    @classmethod
+    def of(cls, spec: TrainSpec, rows: Sequence[Row], config: DreamConfig) -> TrainingBatches:
+        return cls(
+            rows,
+            config,
+            spec.objective,
+            seed=spec.seed,
+            global_batch_size=spec.global_batch_size,
+            max_tokens=spec.max_tokens,
+        )
 
     def epoch_of(self, step: int) -> int:
         return (step - 1) // self.steps_per_epoch

@@ -115,14 +115,7 @@ class Attempt:
         self.validation_rows: list[Row] = []
         if spec.validation_data:
             self.validation_rows = load_rows(spec.validation_data, tokenizer, spec.max_tokens, "truncate")
-        self.batches = TrainingBatches(
-            rows,
-            config,
-            spec.objective,
-            seed=spec.seed,
-            global_batch_size=spec.global_batch_size,
-            max_tokens=spec.max_tokens,
-        )
+        self.batches = TrainingBatches.of(spec, rows, config)
         self.ahead = Ahead(self.batches.batch)
         self.steps = spec.epochs * self.batches.steps_per_epoch
         if spec.max_steps:

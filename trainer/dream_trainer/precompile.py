@@ -61,14 +61,7 @@ def precompile(spec: TrainSpec, kernels: Path, ranks: int) -> None:
     if chosen.is_sharded or not is_asked_for(spec, outline(config, chosen.recipe, spec), device):
         return
     rows = load_rows(spec.train_data, Tokenizer.load(spec.model, config), spec.max_tokens, "error")
-    batches = TrainingBatches(
-        rows,
-        config,
-        spec.objective,
-        seed=spec.seed,
-        global_batch_size=spec.global_batch_size,
-        max_tokens=spec.max_tokens,
-    )
+    batches = TrainingBatches.of(spec, rows, config)
     model = outline(dataclasses.replace(config, num_hidden_layers=2), chosen.recipe, spec).to_empty(device=device)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -14,13 +14,17 @@ import torch
 
 from dream_trainer import cached_sampler
 from dream_trainer.determinism import make_deterministic
+from dream_trainer.recipes import BY_PREFERENCE
 from dream_trainer.sampler import SamplerSettings, keyed_noise, pad_left
 from dream_trainer.weights import load_model
 
 from .reference import REPOSITORY
 from .tiny import killed, make_inputs, make_model, make_spec, newest, of_type, resume, seen, train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TRIED ON A GPU: no CUDA device")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TRIED ON A GPU: no CUDA device"),
+]
 
 
 def test_a_save_stops_training_only_for_the_copy_into_pinned_memory(tmp_path: Path) -> None:
@@ -45,6 +49,22 @@ def test_killed_again_and_again_gives_the_same_weights_to_the_bit(tmp_path: Path
         killed(spec, attempt, 1, seen(rng.randint(4, 7), type="phase", phase=phase), rng.uniform(0, 0.01))
         spec = resume(spec, newest(attempt))
     last = train(spec, tmp_path / "last")
+    assert of_type(last, "plan")[0]["fromStep"] > 0
+    assert last[-1]["weightsSha256"] == undisturbed[-1]["weightsSha256"]
+
+
+@pytest.mark.parametrize("recipe", BY_PREFERENCE)
+def test_killed_with_compiled_blocks_gives_the_same_weights_to_the_bit(tmp_path: Path, recipe: str) -> None:
+    """At widths that GPUs multiply by tensor cores; kernels from one file, as attempts on several hosts have them."""
+    inputs = make_inputs(tmp_path / "inputs", hidden_size=256, intermediate_size=512)
+    spec = make_spec(
+        inputs, recipe=recipe, compile="on", activationCheckpointing=True, activationBudget=0.75, epochs=8,
+        optimizer={"learningRate": 1e-4},
+    )  # fmt: skip
+    kernels = tmp_path / "kernels"
+    undisturbed = train(spec, tmp_path / "undisturbed", kernels=kernels)
+    killed(spec, tmp_path / "killed", 1, seen(3, type="checkpoint"), 0.005, kernels)
+    last = train(resume(spec, newest(tmp_path / "killed")), tmp_path / "last", kernels=kernels)
     assert of_type(last, "plan")[0]["fromStep"] > 0
     assert last[-1]["weightsSha256"] == undisturbed[-1]["weightsSha256"]
 

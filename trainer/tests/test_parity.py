@@ -16,7 +16,7 @@ from .reference import REFERENCE, needs_reference
 pytestmark = needs_reference
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT COMPARED ON A GPU: no CUDA device")
-on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+on_each_device = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[needs_gpu, pytest.mark.gpu])])
 
 FLOAT32 = {"logits": 1e-5, "hidden": 1e-5, "loss": 1e-5, "norm": 1e-5, "gradients": 1e-5}
 """Some five times what a CPU is off: 1.1e-6 in logits, 2.1e-6 in gradients. Another device sums the same products in
@@ -54,6 +54,7 @@ def test_logits_hidden_states_losses_and_gradients_are_the_references(device: st
 
 
 @needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize("numerics", NUMERICS)
 def test_compiled_blocks_give_the_references_logits_losses_and_gradients(numerics: str) -> None:
     check("cuda", numerics, is_compiled=True)

@@ -13,9 +13,12 @@ import torch
 from dream_trainer.failures import TrainerFailure
 from dream_trainer.preflight import check_gpu, preflight
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available() or shutil.which("nvidia-smi") is None, reason="no GPU and nvidia-smi here"
-)
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not torch.cuda.is_available() or shutil.which("nvidia-smi") is None, reason="no GPU and nvidia-smi here"
+    ),
+]
 HOLD_GIB = 8
 HOLDER = f"""
 import sys, torch

@@ -111,8 +111,8 @@ def make_spec(folder: Path, **changes: Any) -> dict[str, Any]:
     return spec | changes
 
 
-def make_inputs(folder: Path) -> Path:
-    make_model(folder / "base")
+def make_inputs(folder: Path, **changes: Any) -> Path:
+    make_model(folder / "base", **changes)
     make_data(folder / "train.parquet", 10)
     make_data(folder / "validation.parquet", 3)
     return folder
