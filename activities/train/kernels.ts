@@ -97,7 +97,8 @@ export class Kernels {
 /** What decides which kernels there are. Coarse is enough: within, the compiler finds by keys of its own what fits. */
 async function keyOf({ python, gpuModels, ranks }: Deps, spec: TrainerTrainSpec): Promise<string> {
   const config = await readFile(join(spec.model, 'config.json'));
-  const { stdout: software } = await execa(python, ['-c', VERSIONS]);
+  // An interpreter that does not answer is the trainer's to tell of.
+  const { stdout: software = null } = await execa(python, ['-c', VERSIONS], { reject: false });
   const { recipe, lora, compile, sharding, maxTokens, threads } = spec;
   const { globalBatchSize, microBatchSize, activationCheckpointing, activationBudget } = spec;
   const { cutoff } = spec.objective;

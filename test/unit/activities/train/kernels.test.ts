@@ -24,11 +24,13 @@ async function hosts(t: TestContext) {
   const log = pino({ level: 'warn' }, { write: (line) => void told.push(JSON.parse(line).msg) });
   const store = openStore(`file://${root}/store`);
   let number = 0;
-  const open = (over: { secret?: string | null; gpu?: string; store?: Store; microBatchSize?: number } = {}) => {
+  type Over = { secret?: string | null; gpu?: string; store?: Store; microBatchSize?: number; python?: string };
+  const open = (over: Over = {}) => {
     const spec = runSpecSchema.parse({ train: { microBatchSize: over.microBatchSize ?? 2 } });
     const deps = {
-      ...{ store: over.store ?? store, cacheDir: join(root, `host-${number++}`), python: python.path, ranks: 1, log },
+      ...{ store: over.store ?? store, cacheDir: join(root, `host-${number++}`), ranks: 1, log },
       ...{ gpuModels: [over.gpu ?? 'NVIDIA H100'], kernelsSecret: over.secret === undefined ? 'ours' : over.secret },
+      python: over.python ?? python.path,
     };
     const rest = { trainKey: 'key', modelDir, filteredDir: root, resumeFrom: null, leaveOutSteps: [] };
     return Kernels.open(deps, trainerSpec({ spec, ...rest }));
@@ -105,6 +107,12 @@ test('without a secret a host keeps its kernels to itself, and opens none', { sk
   await shared.share();
   assert.equal((await stored()).length, 1);
   assert.equal(await (await open({ secret: null })).exist(), false);
+});
+
+test('an interpreter that does not start is left to the trainer to tell of', async (t) => {
+  const { open, told } = await hosts(t);
+  assert.equal(await (await open({ python: '/nowhere/python' })).exist(), false);
+  assert.deepEqual(told, []);
 });
 
 test('a store that is away costs the time to compile, and no more', { skip }, async (t) => {
