@@ -352,9 +352,14 @@ export const historySchema = z.discriminatedUnion('type', [
 ]);
 export type HistoryRecord = z.infer<typeof historySchema>;
 
+/** The newest that this release reads and its trainer writes. */
+export const CHECKPOINT_VERSION = 2;
+
 /** `manifest.json` of a checkpoint folder `step-<n>`, written last: present and matching means complete. */
 export const checkpointManifestSchema = z.strictObject({
-  version: z.union([z.literal(1), z.literal(2)]).describe('2: tensors may be in pieces, as ranks shared them.'),
+  version: z
+    .union([z.literal(1), z.literal(CHECKPOINT_VERSION)])
+    .describe('2: tensors may be in pieces, as ranks shared them.'),
   identity: z.string(),
   recipe: z.string().optional().describe('That the training began with; the earliest checkpoints lack it.'),
   step: count,

@@ -2,7 +2,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type CheckpointManifest, checkpointManifestSchema } from '../../contracts/trainer.ts';
+import { CHECKPOINT_VERSION, type CheckpointManifest, checkpointManifestSchema } from '../../contracts/trainer.ts';
 import { Damaged } from './damaged.ts';
 import { hashFile } from './hashing.ts';
 import type { Transfer } from './store.ts';
@@ -25,7 +25,7 @@ export function readCheckpointManifest(bytes: Uint8Array, expected: { identity?:
     throw new Foreign(`it has version ${version}, of a newer version of Reverie; upgrade this worker to go on from it`);
   }
   const parsed = checkpointManifestSchema.safeParse(json);
-  if (!parsed.success) throw new Damaged('its manifest is not one of version 1');
+  if (!parsed.success) throw new Damaged('its manifest is not one of a checkpoint');
   const manifest = parsed.data;
   for (const { path } of manifest.files) {
     if (path.includes('/') || path.includes('..')) throw new Damaged(`its manifest names ${JSON.stringify(path)}`);
@@ -39,7 +39,7 @@ export function readCheckpointManifest(bytes: Uint8Array, expected: { identity?:
   return manifest;
 }
 
-const newerVersion = z.object({ version: z.int().min(2) });
+const newerVersion = z.object({ version: z.int().gt(CHECKPOINT_VERSION) });
 
 /** Reads every byte. Throws Damaged when the folder is not whole, or belongs to another training. */
 export async function verifyCheckpoint(

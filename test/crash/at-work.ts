@@ -39,11 +39,11 @@ export const specOf = async ({ folder }: Training): Promise<TrainerTrainSpec> =>
   JSON.parse(await readFile(join(folder, 'spec.json'), 'utf8')) as TrainerTrainSpec;
 
 /** The weights' hash of that training from its beginning in one go, by the trainer alone, in `folder`. */
-export async function trainUndisturbed(spec: TrainerTrainSpec, folder: string): Promise<string> {
+export async function trainUndisturbed(spec: TrainerTrainSpec, folder: string, ranks = 1): Promise<string> {
   await mkdir(folder, { recursive: true });
   const specFile = join(folder, 'spec.json');
   await writeFile(specFile, JSON.stringify({ ...spec, checkpoint: { ...spec.checkpoint, resumeFrom: null } }));
-  const args = ['-m', 'dream_trainer', 'train', '--spec', specFile, '--run-dir', folder];
+  const args = ['-m', 'dream_trainer', 'train', '--spec', specFile, '--run-dir', folder, '--ranks', String(ranks)];
   await execa(python.path, args, { env: trainerPath() });
   const events = (await readFile(join(folder, 'events.jsonl'), 'utf8')).trim().split('\n');
   const { type, weightsSha256 } = JSON.parse(events.at(-1) ?? '');

@@ -7,12 +7,13 @@ import { verifyCheckpoint } from '../../../../activities/store/checkpoint-folder
 import { Checkpoints } from '../../../../activities/store/checkpoints.ts';
 import type { Store } from '../../../../activities/store/store.ts';
 import { sha256 } from '../../../../contracts/stage-keys.ts';
+import { CHECKPOINT_VERSION } from '../../../../contracts/trainer.ts';
 import { openStores } from './stores.ts';
 
 const identity = 'this training';
 
 /** A folder as the trainer leaves it. */
-async function writeCheckpoint(root: string, step: number, validationLoss: number | null = null): Promise<string> {
+async function writeCheckpoint(root: string, step: number, validationLoss: number | null = null, version = 1) {
   const folder = join(root, `step-${step}`);
   await mkdir(folder, { recursive: true });
   const contents = { 'weights-00000-00000.safetensors': `weights of ${step}`, 'history.jsonl': `${step}\n` };
@@ -21,7 +22,7 @@ async function writeCheckpoint(root: string, step: number, validationLoss: numbe
     await writeFile(join(folder, path), text);
     files.push({ path, size: text.length, sha256: sha256(text) });
   }
-  await writeFile(join(folder, 'manifest.json'), JSON.stringify({ version: 1, identity, step, validationLoss, files }));
+  await writeFile(join(folder, 'manifest.json'), JSON.stringify({ version, identity, step, validationLoss, files }));
   return folder;
 }
 
@@ -211,6 +212,14 @@ for (const { kind, store, local } of stores) {
     assert.deepEqual(await stepsOf(checkpoints), [60, 50]);
   });
 
+  test(`${kind}: brings up, finds and keeps one that ranks wrote in pieces`, async () => {
+    const { checkpoints, made, fetchNewest, damaged } = await setUp();
+    await checkpoints.publish('a1', await writeCheckpoint(made, 10, null, CHECKPOINT_VERSION));
+    assert.equal((await fetchNewest())?.step, 10);
+    await checkpoints.retain();
+    assert.deepEqual([await stepsOf(checkpoints), damaged], [[10], []]);
+  });
+
   test(`${kind}: passes over one of a newer version and one of another training, and never deletes them`, async () => {
     const { checkpoints, publish, fetchNewest, damaged, key } = await setUp();
     for (const step of [10, 20, 30, 40, 50]) await publish('a1', step);
@@ -218,10 +227,10 @@ for (const { kind, store, local } of stores) {
       const manifest = JSON.parse(Buffer.from((await store.get(key('a1', step, 'manifest.json'))) ?? []).toString());
       await store.put(key('a1', step, 'manifest.json'), Buffer.from(JSON.stringify({ ...manifest, ...fields })));
     };
-    await change(50, { version: 2, shards: 'of a kind that is yet to come' });
+    await change(50, { version: 3, shards: 'of a kind that is yet to come' });
     await change(40, { identity: 'another training' });
     assert.equal((await fetchNewest())?.step, 30);
-    assert.match(damaged[0] ?? '', /step-50\/ it has version 2, of a newer version of Reverie; upgrade this worker/);
+    assert.match(damaged[0] ?? '', /step-50\/ it has version 3, of a newer version of Reverie; upgrade this worker/);
     assert.match(damaged[1] ?? '', /step-40\/ its identity is another training, not this training/);
     await checkpoints.retain();
     assert.deepEqual(await stepsOf(checkpoints), [50, 40, 30, 20]);
