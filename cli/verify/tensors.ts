@@ -7,20 +7,28 @@ import { z } from 'zod';
 import { Damaged } from '../../activities/store/damaged.ts';
 import { CHUNK_BYTES } from '../../activities/store/hashing.ts';
 
-interface Tensor {
+/** A tensor, or the rows of one that a rank held. */
+interface Piece {
   file: string;
   name: string;
   /** As PyTorch calls it. */
   dtype: string;
+  /** Of the whole. */
   shape: number[];
+  /** Its first row, and how many there are. */
+  row: number;
+  rows: number;
   /** Of its bytes in the file; the end is exclusive. */
   begin: number;
   end: number;
 }
 
-const dtypes = { F32: 'float32', BF16: 'bfloat16', F16: 'float16' } as const;
+const dtypes = { F32: 'float32', BF16: 'bfloat16', F16: 'float16', I8: 'int8', U8: 'uint8' } as const;
 const HEADER_BYTES_MAX = 100_000_000;
 
+/** In the metadata: [first row, whole shape] of each tensor of which the file holds some rows. */
+const piecesSchema = z.record(z.string(), z.tuple([z.int().min(0), z.array(z.int().min(0))]));
+const metadataSchema = z.object({ pieces: z.string().optional() }).optional();
 const headerSchema = z.record(
   z.string(),
   z.object({
@@ -33,10 +41,20 @@ const headerSchema = z.record(
 /** Of the folder's safetensors files whose names begin so. Throws Damaged for what is not in that format. */
 export async function hashTensors(folder: string, prefix: string, signal?: AbortSignal): Promise<string> {
   const files = (await readdir(folder)).filter((name) => name.startsWith(prefix) && name.endsWith('.safetensors'));
-  const tensors = (await Promise.all(files.map((name) => readHeader(join(folder, name))))).flat();
+  const pieces = (await Promise.all(files.map((name) => readHeader(join(folder, name))))).flat();
   const hash = createHash('sha256');
-  for (const { file, name, dtype, shape, begin, end } of tensors.sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    hash.update(`${JSON.stringify([name, dtype, shape])}\n`);
+  let last = { name: '', row: 0, rows: 0 };
+  const expectWhole = (): void => {
+    if (last.row < last.rows) throw new Damaged(`${last.name} ends with row ${last.row} of ${last.rows}`);
+  };
+  for (const { file, name, dtype, shape, row, rows, begin, end } of pieces.sort(inOrder)) {
+    if (name !== last.name) {
+      expectWhole();
+      hash.update(`${JSON.stringify([name, dtype, shape])}\n`);
+      last = { name, row: 0, rows: shape[0] ?? 1 };
+    }
+    if (row !== last.row) throw new Damaged(`${file} has ${name} from row ${row}, not ${last.row}`);
+    last.row += rows;
     if (begin === end) continue;
     const bytes = createReadStream(file, { start: begin, end: end - 1, highWaterMark: CHUNK_BYTES });
     for await (const chunk of bytes) {
@@ -44,11 +62,14 @@ export async function hashTensors(folder: string, prefix: string, signal?: Abort
       hash.update(chunk as Buffer);
     }
   }
+  expectWhole();
   return hash.digest('hex');
 }
 
+const inOrder = (a: Piece, b: Piece): number => (a.name === b.name ? a.row - b.row : a.name < b.name ? -1 : 1);
+
 /** Eight bytes with the header's length, little-endian; the header, JSON; the tensors. */
-async function readHeader(file: string): Promise<Tensor[]> {
+async function readHeader(file: string): Promise<Piece[]> {
   const handle = await open(file);
   try {
     const length = Buffer.alloc(8);
@@ -57,7 +78,8 @@ async function readHeader(file: string): Promise<Tensor[]> {
     if (headerBytes > HEADER_BYTES_MAX) throw new Damaged(`${file} has a header of ${headerBytes} bytes`);
     const text = Buffer.alloc(headerBytes);
     await handle.read(text, 0, headerBytes, 8);
-    const { __metadata__: _, ...header } = JSON.parse(text.toString('utf8')) as Record<string, unknown>;
+    const { __metadata__: metadata, ...header } = JSON.parse(text.toString('utf8')) as Record<string, unknown>;
+    const pieces = piecesSchema.parse(JSON.parse(metadataSchema.parse(metadata)?.pieces ?? '{}'));
     return Object.entries(headerSchema.parse(header)).map(
       ([
         name,
@@ -68,7 +90,9 @@ async function readHeader(file: string): Promise<Tensor[]> {
         },
       ]) => {
         const start = 8 + headerBytes;
-        return { file, name, dtype: dtypes[dtype], shape, begin: start + begin, end: start + end };
+        const [row, whole] = pieces[name] ?? [0, shape];
+        const of = { file, name, dtype: dtypes[dtype], shape: whole, row, rows: shape[0] ?? 1 };
+        return { ...of, begin: start + begin, end: start + end };
       },
     );
   } catch (error) {
