@@ -362,6 +362,10 @@ export const checkpointManifestSchema = z.strictObject({
     .describe('2: tensors may be in pieces, as ranks shared them.'),
   identity: z.string(),
   recipe: z.string().optional().describe('That the training began with; the earliest checkpoints lack it.'),
+  storedDtype: z
+    .enum(['float32', 'bfloat16'])
+    .optional()
+    .describe("Of the base's weights and so of an export: with it, full recipes go on without the base's weights."),
   step: count,
   validationLoss: z.number().nullable().describe('The newest at or before this step.'),
   files: z.array(z.strictObject({ path, size: count, sha256 })),

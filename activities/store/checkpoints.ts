@@ -47,6 +47,8 @@ export interface FetchedCheckpoint {
   folder: string;
   step: number;
   source: 'local' | 'store';
+  /** False where it holds all that the trainer would read of the base's weights. */
+  needsBase: boolean;
 }
 
 export interface FetchNewest {
@@ -197,7 +199,7 @@ export class Checkpoints {
       if (local.includes(step)) {
         const damage = await damageOf(() => verifyCheckpoint(folder, identity, transfer));
         if (damage !== null) onDamaged?.(folder, damage.message);
-        else if (!fits || fits(await readFile(join(folder, HISTORY), 'utf8'))) return { folder, step, source: 'local' };
+        else if (!fits || fits(await readFile(join(folder, HISTORY), 'utf8'))) return found(folder, step, 'local');
       }
       for (const checkpoint of stored) {
         if (checkpoint.step !== step || this.#damaged.has(checkpoint.prefix)) continue;
@@ -207,7 +209,7 @@ export class Checkpoints {
           if (fitting) await this.#download(checkpoint, folder, identity, transfer);
         });
         if (!fitting) continue;
-        if (damage === null) return { folder, step, source: 'store' };
+        if (damage === null) return found(folder, step, 'store');
         if (!(damage instanceof Foreign)) this.#damaged.add(checkpoint.prefix);
         onDamaged?.(`${this.#store.url}/${checkpoint.prefix}`, damage.message);
       }
@@ -312,6 +314,11 @@ export class Checkpoints {
     await this.#store.delete([prefix + MANIFEST]);
     await this.#store.delete(objects.map(({ key }) => key).filter((key) => key !== prefix + MANIFEST));
   }
+}
+
+async function found(folder: string, step: number, source: 'local' | 'store'): Promise<FetchedCheckpoint> {
+  const { recipe, storedDtype } = readCheckpointManifest(await readFile(join(folder, MANIFEST)));
+  return { folder, step, source, needsBase: recipe === undefined || recipe === 'lora' || storedDtype === undefined };
 }
 
 const committed = (folders: readonly Folder[]): StoredCheckpoint[] =>

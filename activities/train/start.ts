@@ -46,9 +46,9 @@ export async function fetchStart(attempt: TrainAttempt, folder: TrainingFolder):
     ? precompile({ deps, execution, spec: specFrom(null), kernels, runDir: folder.runDir, signal, timeoutSeconds })
     : null;
   try {
-    await artifacts.fetch(request.model, transfer);
     const checkpoints = new Checkpoints(deps.store, trainKey);
     const found = await newestFitting(attempt, checkpoints, folder.checkpoints);
+    if (found?.needsBase ?? true) await artifacts.fetch(request.model, transfer);
     if (compiling) {
       // A mere timer may stand for progress here, since the compiler has a deadline of its own.
       const alive = setInterval(() => context.progress(0), 1000);

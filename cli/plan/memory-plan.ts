@@ -42,7 +42,9 @@ const hostSchema = z.object({
       weightsBytes: z.int(),
       checkpointBytes: z.int(),
       firstAttemptSeconds: z.number().describe('Compiles beside the download of the weights.'),
-      laterAttemptSeconds: z.number().describe('Finds compiled kernels, and fetches a checkpoint.'),
+      laterAttemptSeconds: z
+        .number()
+        .describe('Finds compiled kernels, and fetches a checkpoint; the weights as well for adapters.'),
       startSeconds: z.number().describe('Of the trainer, with all on the host.'),
     })
     .nullable()

@@ -134,7 +134,7 @@ function firstStepLines({ firstStep }: HostPlan): string[] {
   const { weightsBytes, checkpointBytes, firstAttemptSeconds, laterAttemptSeconds, startSeconds } = firstStep;
   return [
     `  to the first step on a fresh host, at 10 Gbit/s: about ${count(firstAttemptSeconds)} s (${gigabytes(weightsBytes)} of weights);`,
-    `  of a later attempt, which finds its kernels: ${count(laterAttemptSeconds)} s (a checkpoint of ${gigabytes(checkpointBytes)} as well), ${count(startSeconds)} s where all is on the host`,
+    `  of a later attempt, which finds its kernels: ${count(laterAttemptSeconds)} s (a checkpoint of ${gigabytes(checkpointBytes)}), ${count(startSeconds)} s where all is on the host`,
   ];
 }
 

@@ -63,6 +63,8 @@ class Checkpoint:
     """Lines of history.jsonl without their ends."""
     recipe: str | None
     """Of the training that wrote it; unknown of the earliest checkpoints, which were all in float32."""
+    stored_dtype: str | None = None
+    """In which the base stores its weights, and so an export: whoever goes on need not have them here to know."""
 
     @property
     def weight_files(self) -> list[Path]:
@@ -163,12 +165,14 @@ def write_manifest(
     validation_loss: float | None,
     entries: list[FileEntry],
     *,
+    stored_dtype: str | None = None,
     in_pieces: bool = False,
 ) -> None:
     manifest = {
         "version": _IN_PIECES if in_pieces else _WHOLE,
         "identity": identity,
         "recipe": recipe,
+        **({"storedDtype": stored_dtype} if stored_dtype else {}),
         "step": step,
         "validationLoss": validation_loss,
         "files": [entry.to_json() for entry in sorted(entries, key=lambda entry: entry.path)],
@@ -207,7 +211,8 @@ def open_checkpoint(folder: Path, identity: str) -> Checkpoint:
         with ThreadPoolExecutor(_READ_AT_ONCE, "verify") as pool:
             names = list(pool.map(lambda entry: _verified(folder, entry), manifest["files"]))
         history = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
-        return Checkpoint(int(manifest["step"]), folder, names, history, manifest.get("recipe"))
+        recipe, stored_dtype = manifest.get("recipe"), manifest.get("storedDtype")
+        return Checkpoint(int(manifest["step"]), folder, names, history, recipe, stored_dtype)
     except (KeyError, TypeError, OSError, UnicodeDecodeError) as error:
         raise _damaged(folder, f"{type(error).__name__}: {error}", "a checkpoint of this trainer") from error
 

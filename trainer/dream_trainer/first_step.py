@@ -31,8 +31,9 @@ def first_step(
     weights = 2 * shape.parameters
     if RECIPES[asked.recipe].lora:  # Adapters and their two moments, all in float32.
         checkpoint = kinds["moments"] * 3 // 2
-    else:
-        checkpoint = (kinds["weights"] + kinds["moments"]) * shares
+        later = checkpoint + weights
+    else:  # With all weights in it, those of the base are not asked for.
+        later = checkpoint = (kinds["weights"] + kinds["moments"]) * shares
     step = global_batch_size * asked.max_tokens / tokens_per_second if tokens_per_second else 0.0
     ready = _IMPORT_SECONDS + weights / shares / _LOAD_BYTES_PER_SECOND + step + _FIRST_STEP_MORE_SECONDS
     kept, anew = (_COMPILE_SECONDS[how] if asked.is_compiled else 0.0 for how in ("kept", "anew"))
@@ -42,6 +43,6 @@ def first_step(
         "weightsBytes": weights,
         "checkpointBytes": checkpoint,
         "firstAttemptSeconds": round(ahead + ready + kept, 1),
-        "laterAttemptSeconds": round(download + checkpoint / DOWNLOAD_BYTES_PER_SECOND + ready + kept, 1),
+        "laterAttemptSeconds": round(later / DOWNLOAD_BYTES_PER_SECOND + ready + kept, 1),
         "startSeconds": round(ready + kept, 1),
     }

@@ -44,7 +44,7 @@ from .spec import TrainSpec
 from .tokenizer import Tokenizer
 from .trained_model import fill, outline, trained_pieces, trained_tensors
 from .validation import validation_loss
-from .weights import save_model, stored_dtype, weights_sha256
+from .weights import STORED_DTYPES, save_model, stored_dtype, weights_sha256
 
 _LAST_SAVE_SECONDS = 30.0
 """How long a failing attempt waits for a save under way: it may be what the next attempt starts from."""
@@ -121,7 +121,7 @@ class Attempt:
         if spec.max_steps:
             self.steps = min(self.steps, spec.max_steps)
 
-        self.export_dtype = stored_dtype(spec.model)
+        self.export_dtype = (resumed and STORED_DTYPES.get(resumed.stored_dtype)) or stored_dtype(spec.model)
         chosen = fit(spec, config, resumed, memory_bytes, ranks.count)
         self.recipe, self.autocast = chosen.recipe, chosen.recipe.autocast
         self.model = outline(config, self.recipe, spec)
@@ -129,7 +129,8 @@ class Attempt:
             shard(self.model, ranks)
         shapes = build_optimizer(self.model, spec.optimizer, self.recipe, spec.seed)
         pieces = self._pieces(shapes)
-        self.saver = Saver(run_dir, spec.identity, self.recipe.name, ranks, events, self._state(shapes), pieces)
+        dtype = str(self.export_dtype).removeprefix("torch.")
+        self.saver = Saver(run_dir, spec.identity, self.recipe.name, ranks, events, self._state(shapes), pieces, dtype)
         self.saver.saved_step = resumed.step if resumed else None
         fill(self.model, self.recipe, spec, resumed, ranks.device)
         self.model.activation_checkpointing = spec.activation_checkpointing

@@ -77,11 +77,12 @@ class Saver:
         events: Events,
         state: State,
         pieces: Mapping[str, Pieces] = MappingProxyType({}),
+        stored_dtype: str | None = None,
     ) -> None:
         """`state` tells the shapes alone, so that buffers can be allocated while the state is still being loaded;
         `pieces`, by kind, of which tensors this rank has some rows: it writes these itself."""
         self._parent = run_dir / "checkpoints"
-        self._identity, self._recipe = identity, recipe
+        self._identity, self._recipe, self._stored_dtype = identity, recipe, stored_dtype
         self._ranks = ranks
         self._events = events
         self._pieces = {kind: pieces.get(kind, {}) for kind in state}
@@ -176,7 +177,7 @@ class Saver:
             entries += self._take_notes(partial)
             entries.append(write_text(partial / HISTORY, save.history))
             told = (self._identity, self._recipe, save.step, save.validation_loss, entries)
-            write_manifest(partial, *told, in_pieces=any(self._pieces.values()))
+            write_manifest(partial, *told, stored_dtype=self._stored_dtype, in_pieces=any(self._pieces.values()))
             sync_folder(partial)
             if folder.exists():  # Left by an earlier attempt in the same run directory: the same bytes again.
                 shutil.rmtree(folder)

@@ -23,6 +23,7 @@ from .pieces import Piece, stored_tensors
 from .sharding import as_shard, piece_of
 
 SHARD_BYTES = 4_000_000_000
+STORED_DTYPES: Mapping[str | None, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _FILES_AT_ONCE = 16
 
 _COPIED = (

@@ -15,7 +15,7 @@ from dream_trainer.rounded_adamw import RoundedAdamW
 from dream_trainer.rounding import low_half, random_bits, round_to_bf16, step_key
 from dream_trainer.spec import OptimizerSpec
 
-from .tiny import killed, make_inputs, make_spec, newest, of_type, resume, seen, train_here
+from .tiny import killed, make_inputs, make_spec, newest, of_type, resume, saved_steps, seen, train_here
 
 FULL = ("full-fp32", "full-bf16-sr", "full-bf16-sr-8bit")
 
@@ -117,6 +117,26 @@ def test_killed_and_resumed_gives_the_same_weights_to_the_bit(inputs: Path, tmp_
         assert len(moved) == 14 and all("_proj.weight" in name for name in moved)
     else:
         assert not torch.equal(tuned["lm_head.weight"], base["lm_head.weight"])
+
+
+@pytest.mark.parametrize("recipe", ["fp32", "full-bf16-sr", "lora"])
+def test_goes_on_without_the_bases_weights_where_all_are_in_the_checkpoint(tmp_path: Path, recipe: str) -> None:
+    """A host that a training comes to later need not download them; an export is in their type all the same."""
+    inputs = make_inputs(tmp_path / "inputs", dtype=torch.bfloat16)
+    spec = make_spec(inputs, recipe=recipe)
+    whole = train_here(spec, tmp_path / "whole")
+    step, folder = min(saved_steps(tmp_path / "whole").items())
+    going = resume(spec, folder)
+    (inputs / "base" / "model.safetensors").unlink()
+    if recipe == "lora":
+        incident = of_type(train_here(going, tmp_path / "refused", expect=2), "incident")[0]
+        assert "no weights" in incident["message"]
+        return
+    last = train_here(going, tmp_path / "last")
+    assert of_type(last, "plan")[0]["fromStep"] == step < of_type(last, "plan")[0]["steps"]
+    assert last[-1]["weightsSha256"] == whole[-1]["weightsSha256"]
+    exported = [load_file(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "last")]
+    assert all(torch.equal(exported[0][name], exported[1][name]) for name in exported[0])
 
 
 def test_another_recipe_than_the_checkpoints_is_refused(inputs: Path, tmp_path: Path) -> None:

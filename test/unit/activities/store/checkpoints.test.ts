@@ -89,7 +89,12 @@ for (const { kind, store, local } of stores) {
     assert.equal(await fetchNewest(), null);
     await publish('a1', 900);
     await publish('a2', 1000);
-    assert.deepEqual(await fetchNewest(), { folder: join(fetched, 'step-1000'), step: 1000, source: 'store' });
+    assert.deepEqual(await fetchNewest(), {
+      folder: join(fetched, 'step-1000'),
+      step: 1000,
+      source: 'store',
+      needsBase: true,
+    });
     assert.equal(await readFile(join(fetched, 'step-1000', WEIGHTS), 'utf8'), 'weights of 1000');
     assert.deepEqual(await readdir(fetched), ['step-1000']);
   });
@@ -100,7 +105,12 @@ for (const { kind, store, local } of stores) {
     await writeCheckpoint(fetched, 10);
     assert.equal((await fetchNewest())?.source, 'local');
     await writeCheckpoint(fetched, 20);
-    assert.deepEqual(await fetchNewest(), { folder: join(fetched, 'step-20'), step: 20, source: 'local' });
+    assert.deepEqual(await fetchNewest(), {
+      folder: join(fetched, 'step-20'),
+      step: 20,
+      source: 'local',
+      needsBase: true,
+    });
   });
 
   test(`${kind}: a damaged local copy is replaced by the store's, and named`, async () => {

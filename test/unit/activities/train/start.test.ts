@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import pino from 'pino';
 import { Artifacts } from '../../../../activities/store/artifacts.ts';
+import { Checkpoints } from '../../../../activities/store/checkpoints.ts';
 import { FileStore } from '../../../../activities/store/file-store.ts';
 import type { Transfer } from '../../../../activities/store/store.ts';
 import { fetchStart } from '../../../../activities/train/start.ts';
@@ -84,10 +85,20 @@ async function setUp(t: TestContext, train: RunSpecInput['train']) {
     );
   };
   const compiledBeside = () => readFile(join(root, 'python.told'), 'utf8').catch(() => null);
+  const publish = async (manifest: object): Promise<void> => {
+    const folder = join(root, 'step-3');
+    await mkdir(folder, { recursive: true });
+    const history = '';
+    const files = [{ path: 'history.jsonl', size: 0, sha256: sha256(history) }];
+    await writeFile(join(folder, 'history.jsonl'), history);
+    const whole = { version: 1, identity: 'key', step: 3, validationLoss: null, files, ...manifest };
+    await writeFile(join(folder, 'manifest.json'), JSON.stringify(whole));
+    await new Checkpoints(store, 'key').publish(`attempt-${Math.random()}`, folder);
+  };
   const hold = (until: Promise<unknown>): void => {
     arrive = until;
   };
-  return { start, hold, compiledBeside };
+  return { start, hold, compiledBeside, publish };
 }
 
 test('kernels are compiled while the weights are on their way, and never again, here or elsewhere', async (t) => {
@@ -112,6 +123,24 @@ test('a compiler that fails ahead fails nothing; the training has the weights an
   await readFile(join(trainerSpec.model, 'model.safetensors'));
   await start('host');
   assert.equal((await compiledBeside())?.split('config.json').length, 2, 'not ahead where no weights are awaited');
+});
+
+test('a host that goes on from a checkpoint with all weights in it does not fetch those of the base', async (t) => {
+  const { start, hold, publish } = await setUp(t, {});
+  const refused = Promise.reject(new Error('weights were asked for'));
+  refused.catch(() => {});
+  hold(refused);
+  await publish({ recipe: 'full-bf16-sr', storedDtype: 'bfloat16' });
+  const { found, trainerSpec } = await start('full');
+  assert.equal(found?.step, 3);
+  assert.deepEqual((await readdir(trainerSpec.model)).sort(), ['config.json', 'manifest.json', 'tokenizer.json']);
+  for (const [name, manifest] of [
+    ['adapters', { recipe: 'lora', storedDtype: 'bfloat16' }],
+    ['earlier', { recipe: 'full-bf16-sr' }],
+  ] as const) {
+    await publish(manifest);
+    await assert.rejects(start(name), /weights were asked for/);
+  }
 });
 
 test('nothing is compiled ahead of a small model, and nothing is kept for a training that does not compile', async (t) => {
