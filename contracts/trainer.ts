@@ -355,8 +355,11 @@ export type HistoryRecord = z.infer<typeof historySchema>;
 /** The newest that this release reads and its trainer writes. */
 export const CHECKPOINT_VERSION = 2;
 
-/** `manifest.json` of a checkpoint folder `step-<n>`, written last: present and matching means complete. */
-export const checkpointManifestSchema = z.strictObject({
+/**
+ * `manifest.json` of a checkpoint folder `step-<n>`, written last: present and matching means complete. A later release
+ * may add fields that this one can go without; what it cannot raises the version.
+ */
+export const checkpointManifestSchema = z.object({
   version: z
     .union([z.literal(1), z.literal(CHECKPOINT_VERSION)])
     .describe('2: tensors may be in pieces, as ranks shared them.'),

@@ -48,7 +48,12 @@ for (const { kind, store, local } of stores) {
       });
     const key = (attempt: string, step: number, path: string) =>
       `checkpoints/${trainKey}/${attempt}/step-${step}/${path}`;
-    return { checkpoints, made, fetched, damaged, publish, fetchNewest, key };
+    /** Of the manifest of an attempt `a1`. */
+    const change = async (step: number, fields: object) => {
+      const manifest = JSON.parse(Buffer.from((await store.get(key('a1', step, 'manifest.json'))) ?? []).toString());
+      await store.put(key('a1', step, 'manifest.json'), Buffer.from(JSON.stringify({ ...manifest, ...fields })));
+    };
+    return { checkpoints, made, fetched, damaged, publish, fetchNewest, key, change };
   };
   const stepsOf = async (checkpoints: Checkpoints) => (await checkpoints.list()).map(({ step }) => step);
 
@@ -230,13 +235,17 @@ for (const { kind, store, local } of stores) {
     assert.deepEqual([await stepsOf(checkpoints), damaged], [[10], []]);
   });
 
+  test(`${kind}: goes on from one with a field that a later release added`, async () => {
+    const { publish, fetchNewest, damaged, change } = await setUp();
+    for (const step of [10, 20]) await publish('a1', step);
+    await change(20, { later: 'and of no matter here' });
+    assert.equal((await fetchNewest())?.step, 20);
+    assert.deepEqual(damaged, []);
+  });
+
   test(`${kind}: passes over one of a newer version and one of another training, and never deletes them`, async () => {
-    const { checkpoints, publish, fetchNewest, damaged, key } = await setUp();
+    const { checkpoints, publish, fetchNewest, damaged, change } = await setUp();
     for (const step of [10, 20, 30, 40, 50]) await publish('a1', step);
-    const change = async (step: number, fields: object) => {
-      const manifest = JSON.parse(Buffer.from((await store.get(key('a1', step, 'manifest.json'))) ?? []).toString());
-      await store.put(key('a1', step, 'manifest.json'), Buffer.from(JSON.stringify({ ...manifest, ...fields })));
-    };
     await change(50, { version: 3, shards: 'of a kind that is yet to come' });
     await change(40, { identity: 'another training' });
     assert.equal((await fetchNewest())?.step, 30);
