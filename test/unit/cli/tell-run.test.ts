@@ -1,6 +1,7 @@
 /** The verbs about one run against the real server: what they say, and how they end where nobody answers. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { inspect } from 'node:util';
 import { ask } from '../../../cli/nobody-answers.ts';
 import { report } from '../../../cli/report.ts';
 import { status } from '../../../cli/status.ts';
@@ -90,7 +91,7 @@ suite('verbs', () => {
     const run = 'nobody-there';
     await house.client.workflow.start('fineTune', { taskQueue: 'nobody', workflowId: run, args: [{}] });
     const nobody = (error: Error): boolean => {
-      assert.equal(exitCodeOf(error), 2);
+      assert.equal(exitCodeOf(error), 2, inspect(error));
       assert.match(error.message, /expected a CPU worker.* `reverie worker cpu`/);
       return true;
     };

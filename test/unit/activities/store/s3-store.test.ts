@@ -39,7 +39,8 @@ test('a download goes on where the connection broke, and fetches no byte twice',
   const bytes = randomBytes(12_000_000);
   await writeFile(join(root, 'source'), bytes);
   await open().upload('cut/file', join(root, 'source'));
-  const proxy = await startCutting(3_000_000, 3);
+  // Whichever part asks first again, more than that is left of it.
+  const proxy = await startCutting(1_000_000, 3);
   const moved = countBytes();
   const got = await open({ endpoint: proxy.endpoint }).download('cut/file', join(root, 'resumed'), moved);
   await proxy.stop();
