@@ -118,11 +118,16 @@ test('watch goes on over a restart of the server, and a killed worker tells agai
     spec: { intervals: [{ every: '3s' }] },
     action: { type: 'startWorkflow', workflowType: WORKFLOW_TYPE, taskQueue: TASK_QUEUE, args: [{ epochs: 1 }] },
   });
+  // However long a server on a busy machine takes to find its timers again.
   const nightAfter = (atMs: number) =>
-    eventually('a night', async () => {
-      const { recentActions } = (await schedule.describe()).info;
-      return recentActions.some(({ takenAt }) => takenAt.getTime() > atMs) || null;
-    });
+    eventually(
+      'a night',
+      async () => {
+        const { recentActions } = (await schedule.describe()).info;
+        return recentActions.some(({ takenAt }) => takenAt.getTime() > atMs) || null;
+      },
+      60_000,
+    );
   await nightAfter(0);
   await restartServer();
   await eventually('the server knows the run', trains, 30_000);
