@@ -41,14 +41,14 @@ const hostSchema = z.object({
     .object({
       weightsBytes: z.int(),
       checkpointBytes: z.int(),
-      firstAttemptSeconds: z.number().describe('Compiles beside the download of the weights.'),
+      firstAttemptSeconds: z.number().describe('Compiles beside the download of the weights; in shards behind it.'),
       laterAttemptSeconds: z
         .number()
         .describe('Finds compiled kernels, and fetches a checkpoint; the weights as well for adapters.'),
       startSeconds: z.number().describe('Of the trainer, with all on the host.'),
     })
     .nullable()
-    .describe('Of the nearest on a host that has nothing, at 10 Gbit/s; null without GPUs.'),
+    .describe('Of the nearest on a host that has nothing, at 10 Gbit/s; null without GPUs, and where nothing fits.'),
 });
 export type HostPlan = z.infer<typeof hostSchema>;
 const answerSchema = z.object({ parameters: z.int(), hosts: z.array(hostSchema).min(1) });

@@ -92,7 +92,6 @@ def _on_host(
     fit = fits(shape, looked_at, memory_bytes) if memory_bytes else None
     near = nearest_fit(shape, looked_at, memory_bytes) if memory_bytes else None
     speed = tokens_per_second(shape, near, host.get("gpu") or "") if near else None
-    start = first_step(shape, near or looked_at, global_batch_size, speed and speed * host["gpus"])
     return {
         **host,
         "request": _told(looked_at),
@@ -101,7 +100,7 @@ def _on_host(
         "neededGib": needed_gib(shape, looked_at),
         "nearest": near and _told(near),
         "tokensPerSecond": speed and speed * host["gpus"],
-        "firstStep": start if memory_bytes else None,
+        "firstStep": near and first_step(shape, near, global_batch_size, speed and speed * host["gpus"]),
     }
 
 
