@@ -48,10 +48,12 @@ export class Kernels {
   async share(): Promise<void> {
     const { kernelsSecret, store } = this.#deps;
     const bytes = await this.#here();
-    if (bytes === null || kernelsSecret === null || sha256(bytes) === this.#shared) return;
+    if (bytes === null || kernelsSecret === null) return;
+    const digest = sha256(bytes);
+    if (digest === this.#shared) return;
     await this.#told('shared', async () => {
       await store.put(this.#object, Buffer.concat([this.#seal(bytes, kernelsSecret), bytes]));
-      this.#shared = sha256(bytes);
+      this.#shared = digest;
     });
   }
 

@@ -153,8 +153,7 @@ async function trainFrom(
         context.progress();
         if (event.type === 'plan') plan = event;
         // The file is written behind the first step.
-        if (event.type === 'step') stepsHere += 1;
-        if (stepsHere === 2) void kernels?.share();
+        if (event.type === 'step' && ++stepsHere === 2) void kernels?.share();
         if (event.type !== 'checkpoint') return;
         const saved = { step: event.step, folder: event.path, bytes: event.bytes };
         // The artifact follows at once on the final one, unless something comes between.
