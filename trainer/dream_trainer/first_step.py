@@ -12,7 +12,8 @@ DOWNLOAD_BYTES_PER_SECOND = 1.25e9
 _IMPORT_SECONDS = 9.0
 """Python, torch, the checks of the GPU."""
 _LOAD_BYTES_PER_SECOND = 1.0e9
-"""From page cache to the GPU, beside the pinning of host memory for saves."""
+"""From page cache to the GPU, beside the pinning of host memory for saves; 1.5e9 where the host has used its memory
+before."""
 _COMPILE_SECONDS = {"kept": 11.0, "anew": 75.0}
 """With the file of kernels and without: measured were 58 s in shards over two GPUs, and 103 s of `precompile` as a
 whole, its imports and a first step included, beside another compiler."""

@@ -154,12 +154,12 @@ def _logits(shape: Shape, asked: Request, tokens: int) -> int:
 def block_bytes(shape: Shape, recipe: Recipe, is_compiled: bool) -> float:
     """What one block keeps of one token for its backward pass.
 
-    Compiled: gate, up and their product, and some eight tensors of the hidden size (inputs, norms, queries, attention's
+    Compiled: gate, up and their product, and some six tensors of the hidden size (inputs, norms, queries, attention's
     output). Not compiled: four inner ones, norms in float32, repeated keys and values."""
     if recipe.name == "fp32":
         return 44 * shape.hidden + 4 * _FP32 * shape.inner
     if is_compiled:
-        return _BF16 * (3 * shape.inner + 8.2 * shape.hidden)
+        return _BF16 * (3 * shape.inner + 6.2 * shape.hidden)
     # Norms that stand still keep no input.
     hidden_tensors = 18 if recipe.lora else 41 if recipe.autocast else 34
     return hidden_tensors * shape.hidden + 4 * _BF16 * shape.inner

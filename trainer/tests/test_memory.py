@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,22 +73,26 @@ def test_the_state_is_what_the_trainer_holds(tmp_path: Path, recipe: str) -> Non
     assert planned["moments"] == pytest.approx(moments, rel=1e-3), "the last block of a tensor may be smaller"
 
 
-MEASURED_GIB = [
-    # micro-batch, budget, peak on one H100: a model of this shape with 6 bytes of state a parameter, compiled blocks.
-    (3, 1, 71.7),
-    (1, 1, 53.0),
-    (4, 0.75, 67.1),
-    (5, 0.5, 68.5),
-    (4, 0.5, 64.0),
-    (4, 0.3, 57.5),
-    (8, 0, 49.5),
-]
+def peaks_measured() -> Iterator[tuple[str, int, float, int, float]]:
+    """Recipe, micro-batch, budget, layers, GiB: of `bench train` with compiled blocks at a sequence of 2,048."""
+    # On an H100, by a model of this shape with 6 bytes of state a parameter.
+    for micro_batch, budget, gib in ((1, 1, 53.0), (5, 0.5, 68.5), (4, 0.5, 64.0), (4, 0.3, 57.5), (8, 0, 49.5)):
+        yield "full-bf16-sr-8bit", micro_batch, budget, 28, gib
+    for file in sorted((REPOSITORY / "test" / "bench" / "results").glob("*-train*.json")):
+        told = json.loads(file.read_text())
+        layers = int(re.findall(r"(\d+) layers", told["what"])[0])
+        for row in told["rows"]:
+            if named := re.fullmatch(r"(\S+), micro-batch (\d+), budget (\S+)", row["name"]):
+                yield named[1], int(named[2]), float(named[3]), layers, row["peakGib"]
 
 
-@pytest.mark.parametrize(("micro_batch", "budget", "gib"), MEASURED_GIB)
-def test_is_within_5_percent_of_peaks_measured(micro_batch: int, budget: float, gib: float) -> None:
-    asked = Request("full-bf16-sr-8bit", micro_batch, 2048, budget < 1, budget, True)
-    assert bytes_by_kind(DREAM_7B, asked)["total"] / GIB == pytest.approx(gib, rel=0.05)
+@pytest.mark.parametrize(("recipe", "micro_batch", "budget", "layers", "gib"), list(peaks_measured()))
+def test_is_within_3_percent_of_peaks_measured(
+    recipe: str, micro_batch: int, budget: float, layers: int, gib: float
+) -> None:
+    asked = Request(recipe, micro_batch, 2048, budget < 1, budget, True)
+    shape = dataclasses.replace(DREAM_7B, layers=layers)
+    assert bytes_by_kind(shape, asked)["total"] / GIB == pytest.approx(gib, rel=0.03)
 
 
 @pytest.mark.parametrize(
