@@ -2,8 +2,11 @@
 import { type Client, ServiceError, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client';
 import { NotReachable } from '../workers/connect.ts';
 
-/** gRPC's status codes for a call that took too long, and for a query that no worker polls for. */
-const SILENCE: readonly unknown[] = [4, 9];
+/**
+ * gRPC's status codes for a call that took too long, as the client tells it or, where the server's clock was first, as
+ * a stream that it cancelled; and for a query that no worker polls for.
+ */
+const SILENCE: readonly unknown[] = [4, 1, 9];
 
 /** Throws NotReachable where nobody has answered within the deadline; everything else as it came. */
 export async function ask<T>(
