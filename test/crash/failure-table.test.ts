@@ -222,12 +222,12 @@ describe('a training that does not fit, and one that runs away', { skip, timeout
         'import resource, sys; resource.prlimit(int(sys.argv[1]), resource.RLIMIT_DATA, (1 << 20, 1 << 20))';
       for (const pid of pids) await execa(python.path, ['-c', limit, String(pid)]);
       const second = await next(1);
+      assert.deepEqual(await judged(run), ['train: OutOfMemory, shrink'], (await status(run)).incidents[0]?.message);
       const told = await specOf(second);
       assert.deepEqual([told.microBatchSize, told.globalBatchSize], [4, 8]);
       assert.ok(second.step > 5, 'from a checkpoint');
       const { attempts } = (await run.result()) as RunResult;
       assert.equal(attempts, 2);
-      assert.deepEqual(await judged(run), ['train: OutOfMemory, shrink']);
     } finally {
       await gpu.stop();
     }
