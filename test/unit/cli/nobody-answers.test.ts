@@ -10,7 +10,8 @@ const endedWith = (code: number): ServiceError =>
 test('a deadline is silence whoever tells it, and so is a queue that nobody polls', () => {
   // Seen on a busy machine of one query in four: the server's clock is first, and the client sees a cancelled stream.
   const [cancelled, deadlineExceeded, failedPrecondition] = [1, 4, 9];
-  for (const code of [cancelled, deadlineExceeded, failedPrecondition]) assert.ok(isSilence(endedWith(code)), `${code}`);
+  for (const code of [cancelled, deadlineExceeded, failedPrecondition])
+    assert.ok(isSilence(endedWith(code)), `${code}`);
 });
 
 test('what a server answers is no silence', () => {
