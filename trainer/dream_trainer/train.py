@@ -40,17 +40,17 @@ def arguments_of(command: str, description: str | None) -> argparse.ArgumentPars
 
 
 def start(command: str, argv: list[str], arguments: argparse.Namespace) -> int:
+    """Returns only where it has launched ranks."""
     die_with_parent()
     if arguments.ranks > 1 and "RANK" not in os.environ:
         return launch(arguments.ranks, [command, *argv])
     until = getattr(arguments, "until", None)
     status = attempt(arguments.spec, arguments.run_dir, replay_until=until, kernels=arguments.kernels)
-    if "RANK" in os.environ:
-        # All is written. Torch's threads, torn down by the interpreter, now and then abort a rank that shared weights.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    # All is written. A thread that never ends must not hold the process: a save to a disk that is gone, or one that
+    # lacked the memory to begin; torch's, torn down by the interpreter, now and then abort a rank that shared weights.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def attempt(spec_file: Path, run_dir: Path, *, replay_until: int | None = None, kernels: Path | None = None) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +204,16 @@ def is_alive(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_thread_that_never_ends_holds_no_attempt_that_has_ended(tmp_path: Path) -> None:
+    """Such as a save to a disk that is gone."""
+    code = (
+        "import sys, threading; from concurrent.futures import ThreadPoolExecutor; "
+        "from dream_trainer.train import main; "
+        "ThreadPoolExecutor(1).submit(threading.Event().wait); sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["--spec", str(tmp_path / "none.json"), "--run-dir", str(tmp_path / "run")]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], timeout=60, check=False)
+    assert ended.returncode == 2
+    assert of_type(events_of(tmp_path / "run"), "incident")[0]["kind"] == "InvalidSpec"
