@@ -43,6 +43,8 @@ export type DoneEvent = Extract<TrainerEvent, { type: 'done' }>;
 type IncidentEvent = Extract<TrainerEvent, { type: 'incident' }>;
 
 const LOG_CHARACTERS = 2000;
+/** What Rust's and C++'s libraries say when they end a process that has no memory left, in place of an incident. */
+const MEMORY_RAN_OUT = /memory allocation of \d+ bytes failed|std::bad_alloc/;
 
 /**
  * Resolves with the `done` event. Throws ReverieFailure: Preempted when it was stopped or killed from outside (its
@@ -137,6 +139,8 @@ export async function runTrainer(run: TrainerRun): Promise<DoneEvent> {
       { step, killed: !told },
     );
   }
+  const aborted = MEMORY_RAN_OUT.exec(tail);
+  if (aborted) throw outOfMemory(aborted[0], phase, step, run);
   throw new ReverieFailure(
     'TrainerCrashed',
     `The trainer ended with ${signal ?? `exit ${exitCode}`} in phase ${phase} on ${hostname()}; expected exit 0; read the last lines of its log, ${join(run.runDir, `${run.command}.log`)}:\n${tail.trim()}`,
@@ -156,6 +160,15 @@ function hangs(phase: TrainerPhase, seconds: number, step: number | null): Rever
     'TrainerHung',
     `The trainer on ${hostname()} gave no sign for ${Math.round(seconds)} s in phase ${phase}; expected one within policy.phaseDeadlineSeconds.${phase}; it was killed. If the phase is only slow there, raise that deadline.`,
     { phase, seconds, step },
+  );
+}
+
+function outOfMemory(told: string, phase: TrainerPhase, step: number | null, { spec }: TrainerRun): ReverieFailure {
+  const microBatchSize = 'microBatchSize' in spec ? Number(spec.microBatchSize) : 0;
+  return new ReverieFailure(
+    'OutOfMemory',
+    `The memory of ${hostname()} ran out in phase ${phase} (${told}); expected to fit; halve the micro-batch, or use a host with more memory.`,
+    { phase, microBatchSize, step },
   );
 }
 

@@ -202,6 +202,18 @@ describe('without room, and without a store', { skip, timeout }, () => {
   });
 });
 
+/** Half of what a process's memory rises and falls by within a second; one that is still is left alone. */
+const LIMIT_BELOW_PEAK = `
+import re, resource, sys, time
+pid, seen, end = int(sys.argv[1]), [], time.monotonic() + 1
+while time.monotonic() < end:
+    seen.append(1024 * int(re.search(r'VmData:\\s+(\\d+)', open(f'/proc/{pid}/status').read())[1]))
+    time.sleep(0.001)
+limit = (min(seen) + max(seen)) // 2
+if max(seen) - min(seen) > 1 << 21:
+    resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+`;
+
 describe('a training that does not fit, and one that runs away', { skip, timeout }, () => {
   const queue = 'small-memory';
 
@@ -218,9 +230,7 @@ describe('a training that does not fit, and one that runs away', { skip, timeout
       const run = await startRun({ client: stack.client, workflowId: 'memory', spec: { ...spec, train } });
       const next = watchAttempts(cacheDir);
       const { pids } = await next(8);
-      const limit =
-        'import resource, sys; resource.prlimit(int(sys.argv[1]), resource.RLIMIT_DATA, (1 << 20, 1 << 20))';
-      for (const pid of pids) await execa(python.path, ['-c', limit, String(pid)]);
+      for (const pid of pids) await execa(python.path, ['-c', LIMIT_BELOW_PEAK, String(pid)]);
       const second = await next(1);
       assert.deepEqual(await judged(run), ['train: OutOfMemory, shrink'], (await status(run)).incidents[0]?.message);
       const told = await specOf(second);
